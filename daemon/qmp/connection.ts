@@ -1,0 +1,238 @@
+import type { Socket } from 'node:net';
+import { JsonReader, type JsonResult } from '../../protocol/json_reader.js';
+import { encodeJson } from '../../protocol/json_writer.js';
+import type { Command } from '../../protocol/qmp_commands.js';
+import { type Dispatch, QmpSession } from '../../protocol/qmp_dispatch.js';
+import { genericError, QmpError } from '../../protocol/qmp_errors.js';
+import type { VersionInfo } from '../../schemas/generated/qmp.js';
+import type { ClientLimits } from './limits.js';
+import type { QmpLog } from './log.js';
+
+/** What a handler is told about the request it serves. */
+export interface CommandContext {
+  /** Number of the client, unique in the life of the server. */
+  readonly client: number;
+  /** Runs `action` once the reply has been written: what it emits comes after the reply. Not run if the command fails. */
+  afterReply(action: () => void): void;
+}
+
+/** What a connection needs of its server. */
+export interface ConnectionHost {
+  readonly log: QmpLog;
+  readonly limits: ClientLimits;
+  readonly pretty: boolean;
+  version(): VersionInfo;
+  find(name: string): Command | undefined;
+  run(name: string, args: object, context: CommandContext): unknown;
+  /** True when no further command is to be started. */
+  readonly draining: boolean;
+}
+
+/** Commands run in a row before other work of the process gets its turn. */
+const COMMANDS_PER_TURN = 32;
+
+/**
+ * One client of the QMP server: reads its commands, runs them strictly in order (out-of-band ones at once), writes each
+ * message in one piece. Owns the socket.
+ */
+export class QmpConnection {
+  readonly id: number;
+  readonly #socket: Socket;
+  readonly #host: ConnectionHost;
+  readonly #session: QmpSession;
+  readonly #reader = new JsonReader();
+  /** Inputs read; those before #head are done. */
+  #queue: JsonResult[] = [];
+  #head = 0;
+  #pumping = false;
+  #active = 0;
+  #inputEnded = false;
+  #closed = false;
+  #wakers: Array<() => void> = [];
+
+  constructor(id: number, socket: Socket, host: ConnectionHost) {
+    this.id = id;
+    this.#socket = socket;
+    this.#host = host;
+    this.#session = new QmpSession((name) => host.find(name));
+    socket.on('data', (chunk: Buffer) => this.#data(chunk));
+    socket.on('end', () => this.#end());
+    socket.on('drain', () => {
+      this.#wake();
+      this.#flow();
+    });
+    socket.on('error', (err) => host.log.debug({ client: id, err }, 'QMP client lost'));
+    socket.on('close', () => {
+      this.#closed = true;
+      this.#queue = [];
+      this.#head = 0;
+      this.#wake();
+    });
+    this.#send(this.#session.greeting(host.version()));
+  }
+
+  /** True when the client is to be sent events. */
+  get negotiated(): boolean {
+    return this.#session.negotiated;
+  }
+
+  get pretty(): boolean {
+    return this.#host.pretty;
+  }
+
+  /** Writes a message that is encoded already, line end included. */
+  write(text: string): void {
+    if (this.#closed || this.#socket.writableEnded) return;
+    const waiting = this.#socket.writableLength;
+    if (waiting > this.#host.limits.hardBytes) {
+      this.#host.log.warn({ client: this.id, waiting }, 'QMP client does not read its messages, disconnecting it');
+      this.#closed = true;
+      this.#socket.destroy();
+      return;
+    }
+    this.#socket.write(text, 'latin1');
+  }
+
+  /** Resolves once no command is running and everything written has been handed to the kernel, or the client is gone. */
+  async idle(): Promise<void> {
+    while (!this.#closed && (this.#active > 0 || this.#socket.writableLength > 0)) await this.#changed();
+  }
+
+  /** Ends the connection once what was written is sent; cuts it after `flushMs` milliseconds. */
+  async close(flushMs: number): Promise<void> {
+    if (this.#socket.destroyed) return;
+    const gone = new Promise<void>((resolve) => this.#socket.once('close', () => resolve()));
+    const timer = setTimeout(() => this.#socket.destroy(), flushMs);
+    // What the client still sends is thrown away: unread input would turn the end of the stream into a reset.
+    this.#socket.removeAllListeners('data').resume();
+    this.#socket.end(() => this.#socket.destroy());
+    await gone;
+    clearTimeout(timer);
+  }
+
+  get #waiting(): number {
+    return this.#queue.length - this.#head;
+  }
+
+  #data(chunk: Uint8Array): void {
+    for (const input of this.#reader.feed(chunk)) this.#queue.push(input);
+    this.#outOfBand();
+    void this.#pump();
+    this.#flow();
+  }
+
+  #end(): void {
+    this.#inputEnded = true;
+    this.#reader.end();
+    void this.#pump();
+  }
+
+  /** Runs the out-of-band commands among the waiting ones, past those that wait or run. */
+  #outOfBand(): void {
+    if (!this.#session.oob) return;
+    const waiting = this.#queue.slice(this.#head);
+    const urgent = waiting.filter((input) => this.#session.isOutOfBand(input));
+    if (urgent.length === 0) return;
+    this.#queue = waiting.filter((input) => !this.#session.isOutOfBand(input));
+    this.#head = 0;
+    for (const input of urgent) void this.#execute(input);
+  }
+
+  get #congested(): boolean {
+    return this.#socket.writableLength > this.#host.limits.softBytes;
+  }
+
+  /** Reads on only while little waits in either direction; one command at a time without out-of-band execution. */
+  #flow(): void {
+    if (this.#closed) return;
+    const room = this.#session.oob ? this.#waiting < this.#host.limits.queue : !this.#pumping;
+    if (room && !this.#congested) this.#socket.resume();
+    else this.#socket.pause();
+  }
+
+  #next(): JsonResult | undefined {
+    const input = this.#queue[this.#head];
+    if (input !== undefined && ++this.#head === this.#queue.length) {
+      this.#queue = [];
+      this.#head = 0;
+    }
+    return input;
+  }
+
+  /** Runs what waits, one after the other. */
+  async #pump(): Promise<void> {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    for (let turn = 1; !this.#closed && !this.#host.draining; turn++) {
+      if (this.#congested) {
+        await this.#changed();
+        continue;
+      }
+      const input = this.#next();
+      if (input === undefined) break;
+      if (turn % COMMANDS_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
+      await this.#execute(input);
+      this.#outOfBand();
+    }
+    this.#pumping = false;
+    this.#flow();
+    if (this.#inputEnded && this.#waiting === 0 && this.#active === 0) this.#socket.end();
+  }
+
+  /** Handles one input up to its reply. Never rejects. */
+  async #execute(input: JsonResult): Promise<void> {
+    this.#active++;
+    try {
+      const dispatch = this.#session.dispatch(input);
+      if (dispatch.kind === 'reply') this.#send(dispatch.message);
+      else await this.#run(dispatch);
+    } catch (err) {
+      this.#host.log.error({ client: this.id, err }, 'QMP request failed inside the server');
+      this.#socket.destroy();
+    } finally {
+      this.#active--;
+      this.#wake();
+    }
+  }
+
+  async #run({ command, args, success, failure }: Extract<Dispatch, { kind: 'run' }>): Promise<void> {
+    const after: Array<() => void> = [];
+    const context: CommandContext = { client: this.id, afterReply: (action) => after.push(action) };
+    let text: string;
+    try {
+      text = this.#encode(success(await this.#host.run(command.name, args, context)));
+    } catch (err) {
+      after.length = 0;
+      const known = err instanceof QmpError;
+      if (!known) this.#host.log.error({ client: this.id, command: command.name, err }, 'QMP command failed');
+      text = this.#encode(failure(known ? err : genericError(err instanceof Error ? err.message : String(err))));
+    }
+    this.write(text);
+    for (const action of after) {
+      try {
+        action();
+      } catch (err) {
+        this.#host.log.error({ client: this.id, command: command.name, err }, 'QMP command failed after its reply');
+      }
+    }
+  }
+
+  #encode(message: object): string {
+    return `${encodeJson(message, { pretty: this.#host.pretty })}\r\n`;
+  }
+
+  #send(message: object): void {
+    this.write(this.#encode(message));
+  }
+
+  /** Resolves at the next change that may unblock a waiter. */
+  #changed(): Promise<void> {
+    return new Promise((resolve) => this.#wakers.push(resolve));
+  }
+
+  #wake(): void {
+    const wakers = this.#wakers;
+    this.#wakers = [];
+    for (const waker of wakers) waker();
+  }
+}

@@ -1,0 +1,191 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import { encodeJson } from '../../protocol/json_writer.js';
+import { type Command, eventMessage, findCommand } from '../../protocol/qmp_commands.js';
+import type {
+  CommandArguments,
+  CommandInfo,
+  CommandName,
+  CommandReturns,
+  EventData,
+  EventName,
+  VersionInfo,
+} from '../../schemas/generated/qmp.js';
+import { type CommandContext, QmpConnection } from './connection.js';
+import { CLIENT_LIMITS, type ClientLimits, FLUSH_MS, MAX_CLIENTS } from './limits.js';
+import type { QmpLog } from './log.js';
+import { listenUnix } from './unix_listener.js';
+import { wallClockMicroseconds } from './wall_clock.js';
+
+/**
+ * The implementations of commands. A handler returns what its schema says, or throws QmpError to refuse; anything else
+ * it throws is logged and reported as GenericError. Commands without a handler are not found.
+ */
+export type CommandHandlers = {
+  [C in CommandName]?: (
+    args: CommandArguments<C>,
+    context: CommandContext,
+  ) => CommandReturns<C> | Promise<CommandReturns<C>>;
+};
+
+/** Where a server listens. Port 0 takes any free port. */
+export type QmpAddress =
+  | { readonly kind: 'unix'; readonly path: string }
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
+
+export interface QmpServerOptions {
+  readonly handlers: CommandHandlers;
+  readonly version: () => VersionInfo;
+  readonly log: QmpLog;
+  /** Defaults: limits.ts. */
+  readonly limits?: Partial<ClientLimits>;
+  readonly maxClients?: number;
+  /** The commands there are; the schemas by default. */
+  readonly commands?: (name: string) => Command | undefined;
+  /** Microseconds since the epoch, for the timestamps of events. */
+  readonly now?: () => number;
+}
+
+type Handler = (args: object, context: CommandContext) => unknown;
+
+/**
+ * The QMP server: any number of listening sockets, several clients on each, every client with its own session.
+ * Events go to all clients that have negotiated, at once; so an event emitted by a handler precedes that handler's reply.
+ */
+export class QmpServer {
+  readonly #options: QmpServerOptions;
+  readonly #limits: ClientLimits;
+  readonly #handlers: ReadonlyMap<string, Handler>;
+  readonly #servers = new Set<Server>();
+  readonly #connections = new Set<QmpConnection>();
+  readonly #now: () => number;
+  #lastClient = 0;
+  #draining = false;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: QmpServerOptions) {
+    this.#options = options;
+    this.#limits = { ...CLIENT_LIMITS, ...options.limits };
+    this.#now = options.now ?? wallClockMicroseconds;
+    const own: CommandHandlers = {
+      'query-version': () => options.version(),
+      'query-commands': () => this.#commands(),
+    };
+    this.#handlers = new Map(Object.entries({ ...own, ...options.handlers }) as Array<[string, Handler]>);
+  }
+
+  /**
+   * Listens on one more address; resolves with the address bound. Rejects with one sentence when it cannot be bound.
+   * A UNIX socket gets mode 0600, replaces a socket file that nobody listens on, and is removed by close().
+   */
+  async listen(address: QmpAddress, { pretty = false }: { pretty?: boolean } = {}): Promise<QmpAddress> {
+    if (this.#closing) throw new Error('the QMP server is closed');
+    const server = createServer({ allowHalfOpen: true, noDelay: true });
+    server.maxConnections = this.#options.maxClients ?? MAX_CLIENTS;
+    server.on('connection', (socket) => this.#accept(socket, pretty));
+    server.on('drop', () => this.#options.log.warn({ address }, 'QMP client refused: too many are connected'));
+    if (address.kind === 'unix') await listenUnix(server, address.path);
+    else await listenTcp(server, address.host, address.port);
+    server.on('error', (err) => this.#options.log.error({ address, err }, 'QMP socket failed'));
+    this.#servers.add(server);
+    const bound = server.address();
+    const actual =
+      typeof bound === 'object' && bound && address.kind === 'tcp' ? { ...address, port: bound.port } : address;
+    this.#options.log.info({ address: actual }, 'QMP is listening');
+    return actual;
+  }
+
+  /**
+   * Sends an event to every client that has negotiated. `data` must be what the event's schema says; anything else is a
+   * TypeError.
+   */
+  emit<E extends EventName>(
+    event: E,
+    ...[data]: EventData<E> extends undefined ? [data?: undefined] : [data: EventData<E>]
+  ): void {
+    const message = eventMessage(event, data, this.#now());
+    const encoded = new Map<boolean, string>();
+    for (const connection of this.#connections) {
+      if (!connection.negotiated) continue;
+      const { pretty } = connection;
+      let text = encoded.get(pretty);
+      if (text === undefined) {
+        text = `${encodeJson(message, { pretty })}\r\n`;
+        encoded.set(pretty, text);
+      }
+      connection.write(text);
+    }
+  }
+
+  /**
+   * Starts no further command from now on, of any client, and resolves once the running ones are answered and every
+   * reply is handed to the kernel, or after `timeoutMs` milliseconds. A handler (that of quit) may call it, but must not
+   * await it: its own reply is one of those waited for.
+   */
+  async drain(timeoutMs = FLUSH_MS): Promise<void> {
+    this.#draining = true;
+    let timer: NodeJS.Timeout | undefined;
+    const timeout = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, timeoutMs);
+    });
+    const idle = Promise.all([...this.#connections].map((connection) => connection.idle()));
+    await Promise.race([idle, timeout]);
+    clearTimeout(timer);
+  }
+
+  /** Stops listening, lets clients take what is left for them (at most a second), ends all connections. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#draining = true;
+    const stopped = [...this.#servers].map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
+    await Promise.all([...this.#connections].map((connection) => connection.close(FLUSH_MS)));
+    await Promise.all(stopped);
+  }
+
+  #accept(socket: Socket, pretty: boolean): void {
+    if (this.#closing) {
+      socket.destroy();
+      return;
+    }
+    const server = this;
+    const { log, version } = this.#options;
+    const connection = new QmpConnection(++this.#lastClient, socket, {
+      log,
+      limits: this.#limits,
+      pretty,
+      version,
+      find: (name) => (this.#handlers.has(name) ? this.#find(name) : undefined),
+      run: (name, args, context) => this.#handlers.get(name)?.(args, context),
+      get draining() {
+        return server.#draining;
+      },
+    });
+    this.#connections.add(connection);
+    socket.once('close', () => this.#connections.delete(connection));
+    log.debug({ client: connection.id }, 'QMP client connected');
+  }
+
+  #find(name: string): Command | undefined {
+    return (this.#options.commands ?? findCommand)(name);
+  }
+
+  #commands(): CommandInfo[] {
+    const names = [...this.#handlers.keys()].filter((name) => this.#handlers.get(name) && this.#find(name));
+    return [...names, 'qmp_capabilities'].sort().map((name) => ({ name }));
+  }
+}
+
+function listenTcp(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const failed = (cause: Error) =>
+      reject(new Error(`cannot listen on tcp:${host}:${port}: ${cause.message}`, { cause }));
+    server.once('error', failed);
+    server.listen({ host, port, exclusive: true }, () => {
+      server.off('error', failed);
+      resolve();
+    });
+  });
+}
