@@ -1,0 +1,213 @@
+/**
+ * One virtual machine: RAM, chips, devices and vCPU threads. It can be paused, resumed, reset, saved and loaded; when that is done, and what the
+ * world is told of it, is the lifecycle's business.
+ */
+import { GuestRam } from '../../kvm/guest_ram.js';
+import { Kvm } from '../../kvm/kvm.js';
+import { installKickHandler } from '../../kvm/signals.js';
+import { vmStateFromJson, vmStateToJson } from '../../kvm/state_json.js';
+import type { VcpuTraits } from '../../kvm/vcpu.js';
+import type { Vm } from '../../kvm/vm.js';
+import { createDeviceSetup, type DeviceOptions, PcDevices } from '../devices/pc_devices.js';
+import type { EntryRegisters, GuestStop, VcpuRequest, VcpuThreadData } from '../vcpu/messages.js';
+import { VcpuThread } from '../vcpu/vcpu_thread.js';
+import { createVcpuWords } from '../vcpu/words.js';
+import { vcpuCpuid } from './cpuid.js';
+
+export interface MachineOptions {
+  ramBytes: number;
+  vcpus: number;
+  devices: DeviceOptions;
+}
+
+/** What a machine reports by itself. */
+export interface MachineListener {
+  guestStop(vcpu: number, stop: GuestStop): void;
+  serialActivity(): void;
+  vcpuCrashed(vcpu: number, error: Error): void;
+}
+
+/** One part of a machine's state as it leaves: JSON text of an object, small enough for one frame of a migration stream. */
+export interface SavedSection {
+  name: string;
+  json: string;
+}
+
+/** One part of a machine's state as it arrives: not yet checked. */
+export interface ArrivedSection {
+  name: string;
+  data: Record<string, unknown>;
+}
+
+export class Machine {
+  readonly options: MachineOptions;
+  readonly ram: GuestRam;
+  readonly vm: Vm;
+  readonly devices: PcDevices;
+  readonly vcpus: readonly VcpuThread[];
+  /** A dirty log starts with every page set. */
+  readonly dirtyLogInitiallySet: boolean;
+  /** The guest's clock at the last pause, while it is paused. */
+  #pausedClock: bigint | undefined;
+  #disposed: Promise<void> | undefined;
+
+  private constructor(parts: Pick<Machine, 'options' | 'ram' | 'vm' | 'devices' | 'vcpus' | 'dirtyLogInitiallySet'>) {
+    this.options = parts.options;
+    this.ram = parts.ram;
+    this.vm = parts.vm;
+    this.devices = parts.devices;
+    this.vcpus = parts.vcpus;
+    this.dirtyLogInitiallySet = parts.dirtyLogInitiallySet;
+  }
+
+  /**
+   * Makes the machine, its vCPUs parked at power-on state.
+   * @throws SysError, MissingCapabilityError: what this host's KVM refuses
+   */
+  static async create(options: MachineOptions, listener: MachineListener): Promise<Machine> {
+    const acquired: Disposable[] = [];
+    const own = <T extends Disposable>(resource: T): T => {
+      acquired.push(resource);
+      return resource;
+    };
+    try {
+      using kvm = Kvm.open();
+      const maxVcpus = kvm.capability('KVM_CAP_MAX_VCPUS');
+      if (options.vcpus > maxVcpus)
+        throw new Error(`${options.vcpus} vCPUs are more than this host's KVM runs (${maxVcpus})`);
+      installKickHandler();
+      const ram = own(GuestRam.create(options.ramBytes));
+      const vm = own(kvm.createVm());
+      vm.createChips();
+      vm.setRam(ram);
+      const { initiallySet } = vm.useManualDirtyLog();
+      const setup = createDeviceSetup(options.ramBytes, options.devices);
+      const devices = PcDevices.attach(setup, {
+        setIrq: (gsi, level) => vm.irqLine(gsi, level),
+        requestReset: (by) => listener.guestStop(0, { cause: 'reset', by }),
+        debugExit: (code) => listener.guestStop(0, { cause: 'debug-exit', code }),
+        wallClockMs: () => Date.now(),
+        serialActivity: () => listener.serialActivity(),
+      });
+      devices.reset();
+      const traits: VcpuTraits = {
+        sregs2: vm.capability('KVM_CAP_SREGS2') > 0,
+        xsaveBytes: vm.capability('KVM_CAP_XSAVE2'),
+        msrIndexes: kvm.msrIndexList(),
+        getTscKhz: vm.capability('KVM_CAP_GET_TSC_KHZ') > 0,
+        setTscKhz: vm.capability('KVM_CAP_TSC_CONTROL') > 0,
+      };
+      const supported = kvm.supportedCpuid();
+      const tscDeadline = kvm.capability('KVM_CAP_TSC_DEADLINE_TIMER') > 0;
+      const mmapSize = kvm.vcpuMmapSize();
+      const start = (id: number) => {
+        const data: VcpuThreadData = {
+          id,
+          vmFd: vm.fd,
+          vcpuFd: vm.createVcpu(id),
+          mmapSize,
+          traits,
+          cpuid: vcpuCpuid(supported, id, options.vcpus, tscDeadline),
+          words: createVcpuWords(),
+          ram: ram.handle,
+          devices: setup,
+        };
+        return VcpuThread.start(data, {
+          guestStop: (vcpu, stop) => listener.guestStop(vcpu, stop),
+          serialActivity: () => listener.serialActivity(),
+          crashed: (vcpu, error) => listener.vcpuCrashed(vcpu, error),
+        });
+      };
+      const started = await Promise.allSettled(Array.from({ length: options.vcpus }, (_, id) => start(id)));
+      const vcpus = started.flatMap((s) => (s.status === 'fulfilled' ? [s.value] : []));
+      const failed = started.find((s) => s.status === 'rejected');
+      if (failed) {
+        await Promise.all(vcpus.map((vcpu) => vcpu.end()));
+        throw failed.reason;
+      }
+      return new Machine({ options, ram, vm, devices, vcpus, dirtyLogInitiallySet: initiallySet });
+    } catch (error) {
+      for (const resource of acquired.reverse()) resource[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Sets all vCPUs going. `resumed`: the guest ran before and was stopped. Its clock goes on from where it stood. */
+  async run(resumed: boolean): Promise<void> {
+    if (this.#pausedClock !== undefined) {
+      this.vm.setClock(this.#pausedClock);
+      this.#pausedClock = undefined;
+    }
+    await this.#all({ type: 'run', resumed });
+  }
+
+  /** Parks all vCPUs; resolves when none of them runs guest code and no interrupt or I/O of theirs is under way. */
+  async park(): Promise<void> {
+    await this.#all({ type: 'park' });
+    this.#pausedClock ??= this.vm.getClock();
+  }
+
+  /** Back to power-on state; the first vCPU then enters at `entry`. All vCPUs must be parked. */
+  async reset(entry: EntryRegisters | undefined): Promise<void> {
+    this.devices.reset();
+    await Promise.all(
+      this.vcpus.map((vcpu, i) => vcpu.request({ type: 'reset', ...(i === 0 && entry ? { entry } : {}) })),
+    );
+    this.#pausedClock = undefined;
+  }
+
+  /** Names and state versions of the devices, as a peer must have them. */
+  get deviceVersions(): Record<string, number> {
+    return this.devices.versions();
+  }
+
+  /** Reads all state but RAM, section by section. All vCPUs must be parked. */
+  async *saveState(): AsyncGenerator<SavedSection> {
+    const vmState = this.vm.saveState();
+    if (this.#pausedClock !== undefined) vmState.clock = this.#pausedClock;
+    yield { name: 'vm', json: JSON.stringify(vmStateToJson(vmState)) };
+    yield { name: 'devices', json: JSON.stringify(this.devices.save()) };
+    const states = this.vcpus.map((vcpu) => vcpu.request({ type: 'save' }));
+    for (const [i, state] of states.entries()) yield { name: `vcpu-${i}`, json: await state };
+  }
+
+  /**
+   * Loads what `saveState` gave: every section exactly once. All vCPUs must be parked.
+   * @throws LayoutError and others naming the section and member at fault; the machine is then unfit to run
+   */
+  async loadState(sections: readonly ArrivedSection[]): Promise<void> {
+    const expected = ['vm', 'devices', ...this.vcpus.map((_, i) => `vcpu-${i}`)];
+    const arrived = new Map(sections.map((section) => [section.name, section.data]));
+    if (arrived.size !== sections.length) throw new Error('a section of the machine state came twice');
+    for (const name of arrived.keys()) {
+      if (!expected.includes(name))
+        throw new Error(`the machine state has a section '${name}' that this machine lacks`);
+    }
+    const section = (name: string): Record<string, unknown> => {
+      const data = arrived.get(name);
+      if (data === undefined) throw new Error(`the machine state lacks its section '${name}'`);
+      return data;
+    };
+    const vmState = vmStateFromJson(section('vm'), 'vm');
+    this.vm.loadState(vmState);
+    await Promise.all(this.vcpus.map((vcpu, i) => vcpu.request({ type: 'load', state: section(`vcpu-${i}`) })));
+    // Interrupt lines are derived from the devices' state: after the chips.
+    this.devices.load(section('devices'));
+    this.devices.reassertIrqs();
+    this.#pausedClock = vmState.clock;
+  }
+
+  /** Ends the threads, then gives back RAM and fds. Safe to call twice. */
+  dispose(): Promise<void> {
+    this.#disposed ??= (async () => {
+      await Promise.all(this.vcpus.map((vcpu) => vcpu.end()));
+      this.vm[Symbol.dispose]();
+      this.ram[Symbol.dispose]();
+    })();
+    return this.#disposed;
+  }
+
+  async #all(request: VcpuRequest): Promise<void> {
+    await Promise.all(this.vcpus.map((vcpu) => vcpu.request(request)));
+  }
+}

@@ -1,0 +1,28 @@
+/** Where a migration was when it failed. */
+export type MigrationStage = 'connect' | 'handshake' | 'live' | 'stop-and-copy' | 'load' | 'commit';
+
+/** A migration's end, with the stage and the cause. Both sides report one. */
+export class MigrationError extends Error {
+  readonly stage: MigrationStage;
+  readonly reason: string;
+
+  constructor(stage: MigrationStage, reason: string) {
+    super(describeFailure(stage, reason));
+    this.name = 'MigrationError';
+    this.stage = stage;
+    this.reason = reason;
+  }
+}
+
+/** The user cancelled. */
+export class CancelledError extends Error {
+  constructor() {
+    super('the migration was cancelled');
+    this.name = 'CancelledError';
+  }
+}
+
+/** The sentence users see in `error-desc` and in the log. */
+export function describeFailure(stage: MigrationStage, reason: string): string {
+  return `Migration failed in stage '${stage}': ${reason}`;
+}

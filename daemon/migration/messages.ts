@@ -1,0 +1,66 @@
+/** What main and the migration threads say to each other. */
+import type { RamHandle } from '../../kvm/guest_ram.js';
+import type { Hello } from '../../protocol/migration_stream.js';
+import type { ArrivedSection, SavedSection } from '../machine/machine.js';
+import type { MigrationStage } from './errors.js';
+import type { EpochRecord } from './policy/epochs.js';
+import type { MplmSettings } from './policy/settings.js';
+import type { SharedProgress } from './progress.js';
+
+/** What both threads are started with. The fd is main's: it closes it once the thread is gone. */
+interface ThreadData {
+  vmFd: number;
+  ram: RamHandle;
+  machine: Hello['machine'];
+  progress: SharedProgress;
+  tcp: boolean;
+}
+
+export interface OutgoingData extends ThreadData {
+  /** A socket that is connecting. */
+  fd: number;
+  mplm: MplmSettings;
+  maxBufferBytes: number;
+  dirtyLogInitiallySet: boolean;
+}
+
+/** Milliseconds of each part of a downtime, as its side measured them. */
+export type DowntimeBreakdown = Record<string, number>;
+
+export type OutgoingMessage =
+  /** The destination accepted and tracking is on. */
+  | { type: 'active'; setupMs: number }
+  /** A sync of the dirty log: pass number from 1. */
+  | { type: 'pass'; pass: number }
+  /** The live stage is over: park the vCPUs, answer `paused`, then the state. */
+  | { type: 'pause' }
+  | { type: 'completed'; downtimeMs: number; breakdown: DowntimeBreakdown; endedMs: number }
+  /** `outcomeUnknown`: COMMIT was sent and no RUNNING came back. */
+  | { type: 'failed'; stage: MigrationStage; cause: string; outcomeUnknown: boolean }
+  | { type: 'cancelled' }
+  /** Ended epochs so far. */
+  | { type: 'epochs'; records: EpochRecord[] };
+
+/** Main to the outgoing thread. */
+export type ToOutgoing = { type: 'paused' } | { type: 'state'; sections: SavedSection[]; runState: string };
+
+export interface IncomingData extends ThreadData {
+  /** A listening socket. */
+  fd: number;
+  maxBufferBytes: number;
+}
+
+export type IncomingMessage =
+  /** A source connected on this fd, which is main's now. */
+  | { type: 'connected'; fd: number }
+  | { type: 'active' }
+  /** All of RAM is here: load this, answer `loaded` or `refused`. */
+  | { type: 'load'; sections: ArrivedSection[]; runState: string }
+  /** The machine is this side's now: run it, answer `running`. */
+  | { type: 'commit' }
+  /** `warning`: what went wrong too late to change the outcome. */
+  | { type: 'completed'; warning?: string }
+  | { type: 'failed'; stage: MigrationStage; cause: string };
+
+/** Main to the incoming thread. */
+export type ToIncoming = { type: 'loaded' } | { type: 'refused'; reason: string } | { type: 'running' };

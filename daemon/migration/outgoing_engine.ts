@@ -1,0 +1,304 @@
+/**
+ * The source's side of one migration, on a thread of its own that may block in the socket: handshake, live epochs, stop-and-copy,
+ * commit. The policy says what to send; main pauses the guest and hands over its state when asked.
+ */
+import { GuestRam, PAGE_SIZE } from '../../kvm/guest_ram.js';
+import { finishConnect, POLLOUT, setBlocking, setNoDelay, setSendTimeout, waitFor } from '../../kvm/sockets.js';
+import { Vm } from '../../kvm/vm.js';
+import { type FrameName, MAX_FRAME_PAGES, MAX_RANGES, STREAM_VERSION } from '../../protocol/migration_stream.js';
+import type { SavedSection } from '../machine/machine.js';
+import { STATE_VERSION } from '../machine/state_version.js';
+import { Budget } from './budget.js';
+import { DirtyTracker } from './dirty_tracker.js';
+import { CancelledError, MigrationError, type MigrationStage } from './errors.js';
+import { ChannelError, FrameChannel } from './frame_channel.js';
+import { LinkMeter } from './link_meter.js';
+import type { Mailbox } from './mailbox.js';
+import type { DowntimeBreakdown, OutgoingData, OutgoingMessage, ToOutgoing } from './messages.js';
+import { createPolicy, type MigrationPolicy, type PageBitmap, PageRanges, PrecopyPolicy } from './policy/index.js';
+import { CONTROL, FIGURE, nowMs, PARAMETER, VERDICT } from './progress.js';
+import { RamSender } from './ram_sender.js';
+import { Throttle } from './throttle.js';
+
+/** How long the destination may take to accept. */
+const HANDSHAKE_TIMEOUT_MS = 30_000;
+/** While the guest stands still, a destination that shows no sign of life for this long has failed. */
+export const STALL_LIMIT_MS = 5_000;
+/** Slices of a wait, between which the thread looks whether it was cancelled or the peer is gone. */
+const SLICE_MS = 50;
+
+export class OutgoingEngine {
+  stage: MigrationStage = 'connect';
+  committed = false;
+  readonly #data: OutgoingData;
+  readonly #mailbox: Mailbox<ToOutgoing>;
+  readonly #post: (message: OutgoingMessage) => void;
+  readonly #ram: GuestRam;
+  readonly #budget: Budget;
+  readonly #policy: MigrationPolicy;
+  readonly #ranges = new PageRanges(MAX_RANGES);
+  #passes = 0;
+
+  constructor(data: OutgoingData, mailbox: Mailbox<ToOutgoing>, post: (message: OutgoingMessage) => void) {
+    this.#data = data;
+    this.#mailbox = mailbox;
+    this.#post = post;
+    this.#ram = GuestRam.attach(data.ram);
+    this.#budget = new Budget(data.maxBufferBytes, data.progress.budget);
+    const guest = { pages: this.#ram.pages, pageSize: PAGE_SIZE };
+    this.#policy = createPolicy(guest, data.mplm, this.#parameter(PARAMETER.DOWNTIME_LIMIT_MS));
+  }
+
+  /** Runs the whole migration. @throws MigrationError, CancelledError, and what the kernel refuses */
+  run(): void {
+    const startMs = nowMs();
+    const { fd } = this.#data;
+    while (!waitFor(fd, POLLOUT, SLICE_MS)) this.#checkCancelled();
+    finishConnect(fd);
+    this.#checkCancelled();
+    setBlocking(fd);
+    if (this.#data.tcp) setNoDelay(fd);
+    using channel = new FrameChannel(fd, this.#budget, 'send');
+    using _ranges = this.#budget.draw('table of ranges', PageRanges.bytesFor(MAX_RANGES));
+    try {
+      this.#converse(channel, startMs);
+    } catch (error) {
+      throw this.#preferRefusal(channel, error);
+    }
+  }
+
+  #converse(channel: FrameChannel, startMs: number): void {
+    this.stage = 'handshake';
+    channel.sendJson('HELLO', {
+      version: STREAM_VERSION,
+      machine: this.#data.machine,
+      maxBufferBytes: this.#data.maxBufferBytes,
+    });
+    this.#await(channel, 'ACCEPT', HANDSHAKE_TIMEOUT_MS, 'accept');
+    using tracker = new DirtyTracker(Vm.attach(this.#data.vmFd), this.#ram, this.#data.dirtyLogInitiallySet);
+    const sender = new RamSender(this.#ram, channel);
+    this.stage = 'live';
+    this.#pass();
+    this.#post({ type: 'active', setupMs: nowMs() - startMs });
+    this.#live(channel, tracker, sender);
+    this.#stopAndCopy(channel, tracker, sender);
+  }
+
+  #live(channel: FrameChannel, tracker: DirtyTracker, sender: RamSender): void {
+    const policy = this.#policy;
+    const throttle = new Throttle(nowMs());
+    const link = new LinkMeter(nowMs());
+    for (;;) {
+      this.#checkCancelled();
+      this.#checkPeer(channel);
+      this.#applyControls();
+      const bandwidth = this.#parameter(PARAMETER.MAX_BANDWIDTH);
+      const batchPages = Math.floor(throttle.batchBytes(bandwidth) / PAGE_SIZE);
+      const step = policy.next(nowMs(), this.#ranges, Math.max(1, Math.min(MAX_FRAME_PAGES, batchPages)));
+      switch (step.kind) {
+        case 'send': {
+          tracker.clear(this.#ranges);
+          const before = channel.sentBytes;
+          sender.send(this.#ranges);
+          const bytes = channel.sentBytes - before;
+          this.#show(channel, sender);
+          this.#pauseFor(throttle.sent(bytes, nowMs(), bandwidth), channel);
+          break;
+        }
+        case 'sync': {
+          const now = nowMs();
+          const figures = link.measure(now, channel.sentBytes, policy.pagesSentTotal);
+          const result = policy.synced(now, tracker.sync(), figures);
+          this.#figure(
+            FIGURE.DIRTY_RATE,
+            figures.elapsedMs > 0 ? (result.newDirtyPages * 1000) / figures.elapsedMs : 0,
+          );
+          this.#figure(FIGURE.MBPS, (figures.bytesPerSecond * 8) / 1e6);
+          this.#figure(FIGURE.PAGES_PER_SECOND, figures.pagesPerSecond);
+          if (figures.bytesPerSecond > 0) {
+            const remaining = policy.remainingPages * PAGE_SIZE;
+            this.#figure(FIGURE.EXPECTED_DOWNTIME_MS, (remaining / figures.bytesPerSecond) * 1000);
+          }
+          channel.sendJson('SYNC', { epoch: policy.epoch });
+          this.#show(channel, sender);
+          this.#pass();
+          this.#post({ type: 'epochs', records: [...policy.records] });
+          break;
+        }
+        case 'wait':
+          this.#pauseFor(step.untilMs - nowMs(), channel);
+          break;
+        case 'switchover':
+          this.#figure(FIGURE.PRECOPY_BYTES, channel.sentBytes);
+          return;
+        case 'done':
+          throw new Error('the policy ended before the final sync');
+      }
+    }
+  }
+
+  #stopAndCopy(channel: FrameChannel, tracker: DirtyTracker, sender: RamSender): void {
+    this.stage = 'stop-and-copy';
+    const breakdown: DowntimeBreakdown = {};
+    const beginMs = nowMs();
+    let lapMs = beginMs;
+    const lap = (name: string) => {
+      const now = nowMs();
+      breakdown[name] = now - lapMs;
+      lapMs = now;
+    };
+    setSendTimeout(channel.fd, STALL_LIMIT_MS);
+    this.#post({ type: 'pause' });
+    this.#message('paused', channel);
+    lap('pause');
+    const liveBytes = channel.sentBytes;
+    const log: PageBitmap = tracker.sync();
+    this.#policy.finalSync(nowMs(), log);
+    this.#pass();
+    lap('last-sync');
+    while (this.#policy.next(nowMs(), this.#ranges, MAX_FRAME_PAGES).kind === 'send') {
+      this.#checkCancelled();
+      sender.send(this.#ranges);
+      this.#show(channel, sender);
+    }
+    lap('pages');
+    const state = this.#message('state', channel);
+    for (const section of state.sections) this.#sendSection(channel, section);
+    const sections = state.sections.length;
+    channel.sendJson('DIGEST', {
+      normalPages: sender.normalPages,
+      zeroPages: sender.zeroPages,
+      sections,
+      runState: state.runState,
+    });
+    lap('state');
+    this.stage = 'load';
+    this.#await(channel, 'READY', STALL_LIMIT_MS, 'load the machine');
+    lap('load');
+    const { control } = this.#data.progress;
+    if (Atomics.compareExchange(control, CONTROL.VERDICT, VERDICT.OPEN, VERDICT.COMMITTED) !== VERDICT.OPEN) {
+      throw new CancelledError();
+    }
+    this.stage = 'commit';
+    this.committed = true;
+    channel.sendJson('COMMIT', {});
+    this.#await(channel, 'RUNNING', STALL_LIMIT_MS, 'resume');
+    lap('resume');
+    this.#figure(FIGURE.DOWNTIME_BYTES, channel.sentBytes - liveBytes);
+    this.#show(channel, sender);
+    this.#post({ type: 'epochs', records: [...this.#policy.records] });
+    const endedMs = nowMs();
+    this.#post({ type: 'completed', downtimeMs: endedMs - beginMs, breakdown, endedMs });
+  }
+
+  #sendSection(channel: FrameChannel, section: SavedSection): void {
+    using _section = this.#budget.draw(`state section ${section.name}`, section.json.length);
+    channel.sendJson('STATE', `{"section":"${section.name}","version":${STATE_VERSION},"data":${section.json}}`);
+  }
+
+  /** Waits for main's answer, looking at the peer and at a cancel meanwhile. */
+  #message<T extends ToOutgoing['type']>(type: T, channel: FrameChannel): Extract<ToOutgoing, { type: T }> {
+    for (;;) {
+      const message = this.#mailbox.wait(SLICE_MS);
+      if (message?.type === type) return message as Extract<ToOutgoing, { type: T }>;
+      if (message !== undefined) throw new Error(`main answered '${message.type}' where '${type}' was due`);
+      this.#checkCancelled();
+      this.#checkPeer(channel);
+    }
+  }
+
+  /** Waits for one answer of the destination; ALIVE frames prolong the wait. */
+  #await(channel: FrameChannel, answer: FrameName, timeoutMs: number, what: string): void {
+    let deadlineMs = nowMs() + timeoutMs;
+    for (;;) {
+      if (!this.committed) this.#checkCancelled();
+      const leftMs = deadlineMs - nowMs();
+      if (leftMs <= 0) throw new MigrationError(this.stage, `the destination did not ${what} within ${timeoutMs} ms`);
+      if (!channel.readable(Math.min(leftMs, SLICE_MS))) continue;
+      const header = channel.receiveHeader();
+      const body = channel.receiveJson(header);
+      if (header.type === answer) return;
+      if (header.type === 'REFUSE') throw this.#refused(body);
+      if (header.type !== 'ALIVE') throw new MigrationError(this.stage, `the destination sent ${header.type}`);
+      deadlineMs = nowMs() + timeoutMs;
+    }
+  }
+
+  /** In the live stage the destination says nothing but REFUSE, or goes away. */
+  #checkPeer(channel: FrameChannel): void {
+    if (!channel.readable(0)) return;
+    const header = channel.receiveHeader();
+    const body = channel.receiveJson(header);
+    if (header.type === 'REFUSE') throw this.#refused(body);
+    if (header.type !== 'ALIVE') throw new MigrationError(this.stage, `the destination sent ${header.type}`);
+  }
+
+  #refused(body: Record<string, unknown>): MigrationError {
+    const reason = typeof body.reason === 'string' ? body.reason.slice(0, 1000) : 'no reason given';
+    return new MigrationError(this.stage, `the destination refused: ${reason}`);
+  }
+
+  /** A peer that refuses may close before all was sent: its REFUSE is then the better cause than the broken pipe. */
+  #preferRefusal(channel: FrameChannel, error: unknown): unknown {
+    if (!(error instanceof ChannelError)) return error;
+    try {
+      this.#checkPeer(channel);
+    } catch (refusal) {
+      if (refusal instanceof MigrationError) return refusal;
+    }
+    return error;
+  }
+
+  #pauseFor(ms: number, channel: FrameChannel): void {
+    const untilMs = nowMs() + ms;
+    for (let leftMs = ms; leftMs > 0; leftMs = untilMs - nowMs()) {
+      const { control } = this.#data.progress;
+      const seen = Atomics.load(control, CONTROL.WAKE);
+      Atomics.wait(control, CONTROL.WAKE, seen, Math.min(leftMs, SLICE_MS));
+      this.#checkCancelled();
+      this.#checkPeer(channel);
+      if (this.#applyControls()) return;
+    }
+  }
+
+  /** Takes up what main changed. @returns true when the policy may decide differently now */
+  #applyControls(): boolean {
+    const wanted = Atomics.load(this.#data.progress.control, CONTROL.EXTEND) === 1;
+    const policy = this.#policy;
+    if (policy instanceof PrecopyPolicy) policy.setDowntimeLimitMs(this.#parameter(PARAMETER.DOWNTIME_LIMIT_MS));
+    if (wanted === policy.extended) return false;
+    const changed = wanted ? policy.extendLive() : policy.endLive();
+    this.#figure(FIGURE.EXTENDED, policy.extended ? 1 : 0);
+    return changed;
+  }
+
+  #checkCancelled(): void {
+    if (Atomics.load(this.#data.progress.control, CONTROL.VERDICT) === VERDICT.CANCELLED) throw new CancelledError();
+  }
+
+  #parameter(index: number): number {
+    return this.#data.progress.parameters[index] as number;
+  }
+
+  #figure(index: number, value: number): void {
+    this.#data.progress.figures[index] = value;
+  }
+
+  #pass(): void {
+    this.#passes++;
+    this.#figure(FIGURE.SYNCS, this.#passes);
+    this.#post({ type: 'pass', pass: this.#passes });
+  }
+
+  #show(channel: FrameChannel, sender: RamSender): void {
+    const policy = this.#policy;
+    this.#figure(FIGURE.BYTES, channel.sentBytes);
+    this.#figure(FIGURE.NORMAL_PAGES, sender.normalPages);
+    this.#figure(FIGURE.ZERO_PAGES, sender.zeroPages);
+    this.#figure(FIGURE.REMAINING_PAGES, policy.remainingPages);
+    this.#figure(FIGURE.NON_DIRTY_PAGES, policy.nonDirtyPages);
+    this.#figure(FIGURE.DIRTY_PAGES, policy.dirtyPages);
+    this.#figure(FIGURE.EPOCH, policy.epoch);
+    this.#figure(FIGURE.EPOCH_START_MS, policy.epochStartMs);
+  }
+}

@@ -1,0 +1,61 @@
+/** What main and a vCPU thread say to each other. Every request gets exactly one answer. */
+import type { RamHandle } from '../../kvm/guest_ram.js';
+import type { KvmCpuidEntry, KvmRegs, KvmSegment, KvmSregs } from '../../kvm/structs.js';
+import type { VcpuTraits } from '../../kvm/vcpu.js';
+import type { DeviceSetup } from '../devices/pc_devices.js';
+
+/** Registers that differ from a vCPU's power-on state when a kernel is entered. */
+export interface EntryRegisters {
+  regs: Partial<KvmRegs>;
+  sregs: Partial<Omit<KvmSregs, 'cs' | 'ds' | 'es' | 'fs' | 'gs' | 'ss' | 'tr' | 'ldt'>> &
+    Partial<Record<'cs' | 'ds' | 'es' | 'fs' | 'gs' | 'ss' | 'tr' | 'ldt', Partial<KvmSegment>>>;
+}
+
+/** What a vCPU thread is started with. */
+export interface VcpuThreadData {
+  id: number;
+  vmFd: number;
+  vcpuFd: number;
+  mmapSize: number;
+  traits: VcpuTraits;
+  cpuid: KvmCpuidEntry[];
+  words: SharedArrayBuffer;
+  ram: RamHandle;
+  devices: DeviceSetup;
+}
+
+export type VcpuRequest =
+  /** `resumed`: the guest was stopped by a user or a migration, and its watchdogs should know. */
+  | { type: 'run'; resumed: boolean }
+  | { type: 'park' }
+  /** Answer: all state, as JSON text. */
+  | { type: 'save' }
+  | { type: 'load'; state: unknown }
+  /** Back to power-on state, then `entry` on top where given. */
+  | { type: 'reset'; entry?: EntryRegisters }
+  | { type: 'quit' };
+
+/** Answers by request. */
+export interface VcpuAnswers {
+  run: undefined;
+  park: undefined;
+  save: string;
+  load: undefined;
+  reset: undefined;
+  quit: undefined;
+}
+
+/** Why a guest stopped by itself. */
+export type GuestStop =
+  | { cause: 'reset'; by: string }
+  | { cause: 'shutdown'; by: string }
+  | { cause: 'internal-error'; details: string }
+  | { cause: 'debug-exit'; code: number };
+
+export type VcpuMessage =
+  | { type: 'ready'; threadId: number }
+  | { type: 'answer'; request: number; value?: unknown; error?: string }
+  /** The thread has parked itself. */
+  | { type: 'guest-stop'; stop: GuestStop }
+  /** Bytes wait in the serial port's transmit ring, or there is room again for received ones. */
+  | { type: 'serial' };

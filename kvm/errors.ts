@@ -1,0 +1,46 @@
+import os from 'node:os';
+
+const names = new Map<number, string>(Object.entries(os.constants.errno).map(([name, value]) => [value, name]));
+
+/** The kernel's name of an errno value (`ENOENT`), or `errno N` where it has none. */
+export function errnoName(errno: number): string {
+  return names.get(errno) ?? `errno ${errno}`;
+}
+
+/** A system call that failed: which, with what errno, and on what. */
+export class SysError extends Error {
+  readonly syscall: string;
+  readonly errno: number;
+  readonly code: string;
+
+  /**
+   * @param syscall name as in section 2 of the manual; for an ioctl, the request's name (`KVM_CREATE_VM`)
+   * @param errno positive errno
+   * @param about what it was done to, put in front of the cause
+   */
+  constructor(syscall: string, errno: number, about?: string) {
+    const code = errnoName(errno);
+    super(`${about ? `${about}: ` : ''}${syscall} failed: ${code}`);
+    this.name = 'SysError';
+    this.syscall = syscall;
+    this.errno = errno;
+    this.code = code;
+  }
+}
+
+/** A KVM capability this host lacks and the work at hand needs. */
+export class MissingCapabilityError extends Error {
+  readonly capability: string;
+
+  constructor(capability: string, neededFor: string) {
+    super(`this host's KVM lacks ${capability}, needed ${neededFor}`);
+    this.name = 'MissingCapabilityError';
+    this.capability = capability;
+  }
+}
+
+/** Returns `rc` when it is no error, else throws the `SysError` for `-rc` (kernel style: `-errno`). */
+export function check(syscall: string, rc: number, about?: string): number {
+  if (rc < 0) throw new SysError(syscall, -rc, about);
+  return rc;
+}
