@@ -95,6 +95,7 @@ export class Cmos implements Device, PortDevice {
   static readonly byteLength = blockBytes(layout);
 
   readonly name = layout.name;
+  readonly version = layout.version;
   readonly pioWidth = 1;
   readonly pioRanges = [{ port: INDEX_PORT, length: 2 }];
   readonly #host: DeviceHost;

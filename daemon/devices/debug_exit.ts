@@ -13,6 +13,7 @@ export class DebugExit implements Device, PortDevice {
   static readonly byteLength = 0;
 
   readonly name = layout.name;
+  readonly version = layout.version;
   readonly pioWidth = 2;
   readonly pioRanges: readonly PioRange[];
   readonly #host: DeviceHost;

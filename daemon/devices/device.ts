@@ -44,6 +44,8 @@ export interface MmioDevice {
  */
 export interface Device {
   readonly name: string;
+  /** Version of what `save` gives and `load` takes. */
+  readonly version: number;
   /** What the reset line does. */
   reset(): void;
   /** The guest-visible state. */

@@ -75,6 +75,7 @@ export class I8042 implements Device, PortDevice {
   static readonly byteLength = blockBytes(layout);
 
   readonly name = layout.name;
+  readonly version = layout.version;
   readonly pioWidth = 1;
   readonly pioRanges = [
     { port: DATA_PORT, length: 1 },

@@ -7,7 +7,21 @@ import { type DeviceState, DeviceStateError, show } from './layout.js';
 import { ResetPorts } from './reset_ports.js';
 import { Serial16550 } from './serial16550.js';
 
-// Where each device's block lies in the machine's shared memory; every thread computes the same.
+/** What a machine has besides the devices that each has. */
+export interface DeviceOptions {
+  /** A debug-exit device (QEMU's `isa-debug-exit`) at this port. */
+  readonly debugExit?: { readonly port: number } | undefined;
+}
+
+/** All that a thread needs to attach to a machine's devices. It may be posted: the memory is shared, not copied. */
+export interface DeviceSetup {
+  readonly memory: SharedArrayBuffer;
+  readonly ramBytes: number;
+  readonly options: DeviceOptions;
+}
+
+// Where each device's block lies in the machine's shared memory; every thread computes the same. A cache line of
+// its own for each keeps threads that serve different devices apart.
 const COUNTERS = 0;
 const I8042_BLOCK = COUNTERS + align(BusCounters.byteLength);
 const RESET_PORTS_BLOCK = I8042_BLOCK + align(I8042.byteLength);
@@ -19,50 +33,71 @@ function align(byteLength: number): number {
   return Math.ceil(byteLength / 64) * 64;
 }
 
-/**
- * The devices of the machine and the bus that leads to them. Each thread makes one over the same shared memory,
- * with its own host; one of them calls `reset` before the first vCPU runs.
- */
-export class PcDevices {
-  /** Bytes of shared memory, zeroed, that a machine's devices take. */
-  static readonly byteLength = END;
+/** Makes the devices of a machine with `ramBytes` of RAM, in the state of power-on. */
+export function createDeviceSetup(ramBytes: number, options: DeviceOptions = {}): DeviceSetup {
+  const setup = { memory: new SharedArrayBuffer(END), ramBytes, options };
+  PcDevices.attach(setup, UNCONNECTED).reset();
+  return setup;
+}
 
+const UNCONNECTED: DeviceHost = {
+  setIrq: () => {},
+  requestReset: () => {},
+  debugExit: () => {},
+  wallClockMs: () => 0,
+  serialActivity: () => {},
+};
+
+/** The devices of the machine and the bus that leads to them. */
+export class PcDevices {
   readonly bus: Bus;
+  /** Accesses that no device answered, of all threads. */
   readonly counters: BusCounters;
   readonly serial: Serial16550;
   readonly all: readonly (Device & PortDevice)[];
 
-  constructor(buffer: SharedArrayBuffer, host: DeviceHost, options: { readonly ramBytes: number }) {
-    this.counters = new BusCounters(buffer, COUNTERS);
+  private constructor(setup: DeviceSetup, host: DeviceHost) {
+    const { memory, ramBytes, options } = setup;
+    this.counters = new BusCounters(memory, COUNTERS);
     this.bus = new Bus(this.counters);
-    this.serial = new Serial16550(buffer, SERIAL_BLOCK, host);
+    this.serial = new Serial16550(memory, SERIAL_BLOCK, host);
     this.all = [
-      new I8042(buffer, I8042_BLOCK, host),
-      new ResetPorts(buffer, RESET_PORTS_BLOCK, host),
-      new Cmos(buffer, CMOS_BLOCK, host, options),
+      new I8042(memory, I8042_BLOCK, host),
+      new ResetPorts(memory, RESET_PORTS_BLOCK, host),
+      new Cmos(memory, CMOS_BLOCK, host, { ramBytes }),
       this.serial,
-      new DebugExit(host),
+      ...(options.debugExit === undefined ? [] : [new DebugExit(host, options.debugExit.port)]),
     ];
     for (const device of this.all) {
       this.bus.addPio(device);
     }
   }
 
-  /** Resets every device, as the machine's reset line does. vCPUs are stopped. */
+  /** The devices as one thread serves them: their effects go to its own `host`. */
+  static attach(setup: DeviceSetup, host: DeviceHost): PcDevices {
+    return new PcDevices(setup, host);
+  }
+
+  /** Resets every device, as the machine's reset line does. All vCPUs are parked. */
   reset(): void {
     for (const device of this.all) {
       device.reset();
     }
   }
 
-  /** Every device's state by its name. vCPUs are stopped. */
+  /** The version of each device's state, by its name. */
+  versions(): Record<string, number> {
+    return Object.fromEntries(this.all.map((device) => [device.name, device.version]));
+  }
+
+  /** Every device's state by its name. All vCPUs are parked. */
   save(): Record<string, DeviceState> {
     return Object.fromEntries(this.all.map((device) => [device.name, device.save()]));
   }
 
   /**
-   * Takes over the states of another machine's `save`. Throws DeviceStateError if a device is missing, unknown or
-   * its state is not legal; some devices may then have changed, and the machine must not run.
+   * Takes over what another machine's `save` gave. All vCPUs are parked. Throws DeviceStateError if a device is
+   * missing, unknown or its state is not legal; some devices may then have changed, and the machine must not run.
    */
   load(doc: unknown): void {
     if (typeof doc !== 'object' || doc === null) {
@@ -81,7 +116,7 @@ export class PcDevices {
     }
   }
 
-  /** Sets every interrupt line to what the devices' states imply: after the interrupt controllers are loaded. */
+  /** Sets every interrupt line to the level that its device's state implies: after the interrupt controllers are loaded. */
   reassertIrqs(): void {
     for (const device of this.all) {
       device.reassertIrq();

@@ -29,6 +29,7 @@ export class ResetPorts implements Device, PortDevice {
   static readonly byteLength = blockBytes(layout);
 
   readonly name = layout.name;
+  readonly version = layout.version;
   readonly pioWidth = 1;
   readonly pioRanges = [
     { port: CONTROL_PORT_A, length: 1 },

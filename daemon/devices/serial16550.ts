@@ -116,6 +116,7 @@ export class Serial16550 implements Device, PortDevice {
   static readonly txCapacity = TX_RING_BYTES;
 
   readonly name = layout.name;
+  readonly version = layout.version;
   readonly pioWidth = 1;
   readonly pioRanges: readonly PioRange[];
   readonly #port: number;
