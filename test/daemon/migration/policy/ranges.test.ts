@@ -22,6 +22,14 @@ t.test('a page that follows the last range of its origin extends it, across rang
   t.equal(ranges.pages, 105);
 });
 
+t.test('a page before or inside the last range does not extend it', async (t) => {
+  const ranges = new PageRanges(3);
+  ranges.add(10, 5, FROM_DIRTY);
+  ranges.add(0, 1, FROM_DIRTY);
+  ranges.add(0, 1, FROM_DIRTY);
+  t.equal(ranges.length, 3);
+});
+
 t.test('a dirty page next to a non-dirty range stays a range of its own', async (t) => {
   const ranges = new PageRanges(2);
   ranges.add(0, 1, FROM_NON_DIRTY);
