@@ -9,7 +9,10 @@ export const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
 export const VERSION = { qemu: { major: 7, minor: 2, micro: 22 }, package: 'Debian 1:7.2+dfsg-7+deb12u18+b3' };
 
 export interface ModelOptions extends Partial<QmpServerOptions> {
-  readonly paused?: boolean;
+  /** Started with -S. */
+  readonly startPaused?: boolean;
+  /** Started with -no-reboot. */
+  readonly noReboot?: boolean;
   /** Called once quit, or a reset that shuts down, has been answered. */
   readonly onShutdown?: () => void;
 }
@@ -46,8 +49,8 @@ const EXTRA: { readonly [name: string]: CommandSchema } = Object.fromEntries(
 
 /** A QMP server over a machine that is nothing but a run state: what QEMU answers without a guest. */
 export function modelServer(options: ModelOptions = {}): QmpServer {
-  let status: RunState = options.paused ? 'prelaunch' : 'running';
-  const action = { reboot: 'reset', shutdown: 'poweroff' };
+  let status: RunState = options.startPaused ? 'prelaunch' : 'running';
+  const action = { reboot: options.noReboot ? 'shutdown' : 'reset', shutdown: 'poweroff' };
   const shutdown = (reason: 'host-qmp-quit' | 'host-qmp-system-reset'): void => {
     server.emit('SHUTDOWN', { guest: false, reason });
     if (reason !== 'host-qmp-quit' && action.shutdown === 'pause') {

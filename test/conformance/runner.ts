@@ -11,9 +11,14 @@ export interface Transcript {
   readonly steps: ReadonlyArray<{ readonly send: string | null; readonly recv: string }>;
   /** qmp_capabilities was done before the first step. */
   readonly negotiated?: boolean;
-  readonly note?: string;
-  readonly closed?: string | null;
-  readonly mon_opts?: string;
+  /** The socket was opened with pretty=on. */
+  readonly pretty?: boolean;
+  /** The machine was started with -S. */
+  readonly startPaused?: boolean;
+  /** The machine was started with -no-reboot. */
+  readonly noReboot?: boolean;
+  /** Messages may come in any order. */
+  readonly anyOrder?: boolean;
 }
 
 export interface Outcome {
@@ -76,11 +81,16 @@ export async function runTranscript(socketPath: string, transcript: Transcript):
     peer.destroy();
   }
   const [want, got] = [normalise(expected), normalise(actual)];
-  return { name: transcript.name, ok: want === got, expected: want, actual: got };
+  const ok = transcript.anyOrder ? sortedLines(want) === sortedLines(got) : want === got;
+  return { name: transcript.name, ok, expected: want, actual: got };
+}
+
+function sortedLines(text: string): string {
+  return text.split('\r\n').sort().join('\r\n');
 }
 
 /** A raw connection that collects what it receives. */
-class Peer {
+export class Peer {
   readonly #socket: Socket;
   #received = '';
   #ended = false;
@@ -100,10 +110,29 @@ class Peer {
   }
 
   static async open(path: string): Promise<Peer> {
-    const socket = connect({ path, allowHalfOpen: true });
+    const socket = connect({ path });
+    const peer = new Peer(socket);
     await new Promise<void>((resolve, reject) => socket.once('connect', resolve).once('error', reject));
-    socket.on('end', () => socket.end());
-    return new Peer(socket);
+    return peer;
+  }
+
+  /** True once the connection is gone. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Opens a connection, reads the greeting and negotiates. */
+  static async negotiated(path: string, request: string = NEGOTIATE): Promise<Peer> {
+    const peer = await Peer.open(path);
+    await peer.lines(1);
+    peer.send(request);
+    await peer.lines(1);
+    return peer;
+  }
+
+  /** Takes what has come once it has that many lines. */
+  lines(count: number): Promise<string> {
+    return this.take((text) => text.split('\r\n').length > count);
   }
 
   send(text: string): void {
