@@ -117,7 +117,7 @@ start64:
     mov eax, SEL_TSS
     ltr ax
 
-    # 8259 pair: vectors 0x20 and 0x28, automatic end of interrupt, only line 0 (the PIT) open.
+    # 8259 pair: vectors 0x20 and 0x28, automatic end of interrupt, lines 0 (the PIT) and 4 (the UART) open.
     mov esi, offset io_list
     mov ecx, (io_list_end - io_list) / 4
 3:  movzx edx, word ptr [rsi]
@@ -194,15 +194,16 @@ io_list:
     IO 0xa1, 0x02
     IO 0x21, 0x03                   # ICW4: 8086 mode, automatic EOI
     IO 0xa1, 0x01
-    IO 0x21, 0xfe                   # masks
+    IO 0x21, 0xee                   # masks
     IO 0xa1, 0xff
     IO UART + 1, 0x00               # no UART interrupts
     IO UART + 3, 0x80               # divisor latch
     IO UART + 0, 0x01               # 115200 baud
     IO UART + 1, 0x00
     IO UART + 3, 0x03               # 8n1
-    IO UART + 2, 0x07               # FIFOs on and empty
-    IO UART + 4, 0x03               # DTR, RTS
+    IO UART + 2, 0x07               # FIFOs on and empty, interrupt from one byte on
+    IO UART + 4, 0x0b               # DTR, RTS, OUT2: lets the interrupt out
+    IO UART + 1, 0x01               # interrupt when a byte came
 io_list_end:
 
     .balign 8
