@@ -1,6 +1,6 @@
 import { Bus, BusCounters } from './bus.js';
 import { Cmos } from './cmos.js';
-import { DebugExit } from './debug_exit.js';
+import { DebugExit, type DebugExitOptions } from './debug_exit.js';
 import type { Device, DeviceHost, PortDevice } from './device.js';
 import { I8042 } from './i8042.js';
 import { type DeviceState, DeviceStateError, show } from './layout.js';
@@ -9,8 +9,8 @@ import { Serial16550 } from './serial16550.js';
 
 /** What a machine has besides the devices that each has. */
 export interface DeviceOptions {
-  /** A debug-exit device (QEMU's `isa-debug-exit`) at this port. */
-  readonly debugExit?: { readonly port: number } | undefined;
+  /** QEMU's `isa-debug-exit`, where asked for. */
+  readonly debugExit?: DebugExitOptions | undefined;
 }
 
 /** All that a thread needs to attach to a machine's devices. It may be posted: the memory is shared, not copied. */
@@ -66,7 +66,7 @@ export class PcDevices {
       new ResetPorts(memory, RESET_PORTS_BLOCK, host),
       new Cmos(memory, CMOS_BLOCK, host, { ramBytes }),
       this.serial,
-      ...(options.debugExit === undefined ? [] : [new DebugExit(host, options.debugExit.port)]),
+      ...(options.debugExit === undefined ? [] : [new DebugExit(host, options.debugExit)]),
     ];
     for (const device of this.all) {
       this.bus.addPio(device);

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { DebugExit } from '../../../daemon/devices/debug_exit.js';
+import { DEBUG_EXIT_DEFAULTS, DebugExit } from '../../../daemon/devices/debug_exit.js';
 import { createDeviceSetup, type DeviceOptions, PcDevices } from '../../../daemon/devices/pc_devices.js';
 import { ResetPorts } from '../../../daemon/devices/reset_ports.js';
 import { FakeHost } from './fake_host.js';
 
-function make(options: DeviceOptions = { debugExit: { port: 0x501 } }) {
+function make(options: DeviceOptions = { debugExit: DEBUG_EXIT_DEFAULTS }) {
   const setup = createDeviceSetup(2 ** 29, options);
   const host = new FakeHost();
   return { setup, host, devices: PcDevices.attach(setup, host) };
@@ -49,6 +49,12 @@ t.test('without the option there is no debug-exit port', async (t) => {
   const devices = PcDevices.attach(createDeviceSetup(2 ** 29), new FakeHost());
   t.notOk(pioOut(devices, 0x501, 1, Uint8Array.of(0)));
   t.same(Object.keys(devices.versions()), ['i8042', 'reset-ports', 'cmos', 'serial0']);
+});
+
+t.test('the debug-exit port is as wide as it was asked to be', async (t) => {
+  const { devices, host } = make({ debugExit: { iobase: 0xf4, iosize: 4 } });
+  pioOut(devices, 0xf4, 4, Uint8Array.of(0x01, 0x02, 0x03, 0xff));
+  t.same(host.exits, [0xfe060403]);
 });
 
 t.test('two threads that attach share the devices, but not their hosts', async (t) => {

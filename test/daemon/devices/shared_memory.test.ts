@@ -59,7 +59,7 @@ t.test('the lock is released when its body throws', async (t) => {
 
 t.test('a ring delivers every byte in order between two threads, and no wake-up is lost', async (t) => {
   const capacity = 64;
-  const total = 300_000;
+  const total = 100_000;
   const buffer = new SharedArrayBuffer(ByteRing.byteLength(capacity));
   const ring = new ByteRing(buffer, 0, capacity);
   const worker = start({ kind: 'produce', buffer, capacity, total });
