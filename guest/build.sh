@@ -9,7 +9,7 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT INT TERM
 cd "$here"
 objects=
-for name in boot services main commands memory params clock print pattern; do
+for name in boot services main work commands memory params clock print pattern; do
   as --64 -mx86-used-note=no -I . -o "$tmp/$name.o" "$name.s"
   objects="$objects $tmp/$name.o"
 done

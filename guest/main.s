@@ -11,7 +11,6 @@
 .set SLICE_BUSY_NS, 4000000         # while dirtying at a rate
 .set SLICE_IDLE_NS, 20000000        # otherwise
 .set POLL_NS, 2000000               # least time between two looks at the UART while busy
-.set BATCH, 64                      # most pages between two looks at the clock
 .set IRQ_WAIT_NS, 50000000
 
 .section .text
@@ -130,138 +129,6 @@ idle:
     jb 4b
     jmp turn
 
-# rax = pages to dirty now, 0..BATCH; rbx = now. A debt of more than a fifth of a second is forgiven, so that a guest that
-# stood still does not come back in a rush.
-pages_due:
-    mov rcx, [rate]
-    mov eax, BATCH
-    cmp rcx, RATE_MAX
-    je 2f
-    mov rax, rbx
-    sub rax, [rate_since]
-    jb 3f
-    mul rcx
-    mov esi, 1000000000
-    cmp rdx, rsi
-    jae 3f
-    div rsi
-    sub rax, [rate_done]
-    jbe 1f
-    lea rdx, [rax + rax * 4]
-    sub rdx, BATCH * 5
-    jbe 4f
-    cmp rdx, rcx
-    ja 3f
-4:  mov ecx, BATCH
-    cmp rax, rcx
-    cmova rax, rcx
-    add [rate_done], rax
-2:  ret
-3:  mov [rate_since], rbx
-    mov qword ptr [rate_done], 0
-1:  xor eax, eax
-    ret
-
-# Starts pacing anew. Changes rax and what now_ns changes.
-.globl rate_changed
-rate_changed:
-    call now_ns
-    mov [rate_since], rax
-    mov qword ptr [rate_done], 0
-    ret
-
-# Dirties up to rax pages (at least 1) of the working set: to its end or the end of the memory segment at most.
-# The pages left out stay counted in rate_done only if they were written.
-dirty:
-    mov rbp, rax
-    mov r10, rax
-    mov rax, r13
-    add rax, [progress + P_WS_AT]
-    call locate                     # rdi, rcx
-    mov rax, [progress + P_WS]
-    sub rax, r13
-    cmp rcx, rax
-    cmova rcx, rax
-    cmp rbp, rcx
-    cmova rbp, rcx
-    sub r10, rbp
-    sub [rate_done], r10            # not written: still due
-1:  cmp r12, [progress + P_PASSES]
-    jne stale
-    cmp r13, [progress + P_POSITION]
-    jne stale
-2:  lea rdx, [r12 + 1]
-    call pattern_write              # moves rdi on
-    inc r14
-    inc r13
-    cmp r13, [progress + P_WS]
-    jb 3f
-    xor r13d, r13d
-    inc r12
-3:  mov [progress + P_PASSES], r12
-    mov [progress + P_POSITION], r13
-    mov [progress + P_DIRTIED], r14
-    dec rbp
-    jnz 1b
-    ret
-
-# Memory does not hold what the registers say was written last: one of the two is not of this moment.
-stale:
-    push rdi
-    inc qword ptr [progress + P_STALE]
-    mov esi, offset text_stale
-    call put_text
-    mov rax, r12
-    call put_decimal
-    mov al, ':'
-    call put_char
-    mov rax, r13
-    call put_decimal
-    mov esi, offset text_got
-    call put_text
-    mov rax, [progress + P_PASSES]
-    call put_decimal
-    mov al, ':'
-    call put_char
-    mov rax, [progress + P_POSITION]
-    call put_decimal
-    call put_line
-    pop rdi
-    jmp 2b
-
-# Writes generation 0 to all of the fill and prints FILLED.
-fill:
-    call now_ns
-    mov [fill_start], rax
-    mov rbx, [progress + P_SEGMENTS]
-    mov r9d, offset progress + P_TABLE
-1:  test rbx, rbx
-    jz 3f
-    mov rdi, [r9]
-    mov r8, [r9 + 8]
-2:  xor edx, edx
-    call pattern_write
-    dec r8
-    jnz 2b
-    add r9, 16
-    dec rbx
-    jmp 1b
-3:  mov rax, PROGRESS_MAGIC
-    mov [progress + P_MAGIC], rax
-    mov esi, offset text_filled
-    call put_text
-    mov rax, [progress + P_FILL]
-    call put_decimal
-    mov esi, offset text_ms
-    call put_text
-    call now_ns
-    sub rax, [fill_start]
-    xor edx, edx
-    mov ecx, 1000000
-    div rcx
-    call put_decimal
-    jmp put_line
-
 # Prints a heartbeat and sets the next one; rbx = now.
 beat:
     inc qword ptr [progress + P_BEATS]
@@ -378,10 +245,10 @@ text_info:    .asciz "INFO clock="
 text_wait:    .asciz " wait="
 text_hlt:     .asciz "hlt"
 text_pause:   .asciz "pause"
-text_filled:  .asciz "FILLED pages="
 text_beat:    .asciz "HB "
 text_passes:  .asciz " passes="
 text_dirtied: .asciz " dirtied="
+.globl text_ms
 text_ms:      .asciz " ms="
 text_back:    .asciz " back="
 text_max:     .asciz "max"
@@ -389,8 +256,6 @@ text_less:    .asciz "WARN fill="
 text_less2:   .asciz " MiB is more than there is, using MiB="
 text_ws_less: .asciz "WARN working set pages="
 text_ws_less2: .asciz " do not fit in the fill, using pages="
-text_stale:   .asciz "STALE want="
-text_got:     .asciz " got="
 
 # At a fixed address (layout.ld), for hosts that look at it.
 .section .progress, "aw", @nobits
@@ -402,11 +267,8 @@ progress:     .skip 4096
 .globl rate, stopped
 rate:         .skip 8
 stopped:      .skip 8
-rate_since:   .skip 8
-rate_done:    .skip 8
 next_poll:    .skip 8
 next_beat:    .skip 8
-fill_start:   .skip 8
     .balign 4096
     .skip 4096
 .globl stack3_top
