@@ -55,9 +55,15 @@ export class QemuGuest {
     args.push('-device', 'isa-debug-exit,iobase=0xf4,iosize=4');
     this.#child = spawn(QEMU, args, { stdio: ['pipe', 'pipe', 'pipe', 'pipe'] });
     this.#qmp = this.#child.stdio[3] as Duplex;
+    // QEMU outlives its parent: a test that is cut short must not leave it behind.
+    const killAtExit = () => this.#child.kill('SIGKILL');
+    process.once('exit', killAtExit);
     this.exited = new Promise((resolve) => {
       this.#child.on('error', (error) => this.#end(error, () => resolve(null)));
-      this.#child.on('close', (code) => this.#end(new Error(`QEMU ended with ${code}`), () => resolve(code)));
+      this.#child.on('close', (code) => {
+        process.off('exit', killAtExit);
+        this.#end(new Error(`QEMU ended with ${code}`), () => resolve(code));
+      });
     });
     this.#child.stdin?.on('error', () => {});
     this.#qmp.on('error', () => {});
