@@ -78,6 +78,19 @@ t.test('a guest sets the clock as Linux does, and the next second comes half a s
   t.same(time(), [0x20, 0x00, 0x01, 0x01, 0x00, 0x00, 0x00]);
 });
 
+t.test('register B stops the clock at the time it shows', async (t) => {
+  const { host, write, time } = make();
+  const before = time();
+  write(B, 0x82);
+  t.same(time(), before);
+  host.nowMs += 5000;
+  t.same(time(), before);
+  write(B, 0x02);
+  t.same(time(), before);
+  host.nowMs += 1000;
+  t.same(time().slice(-1), [0x59]);
+});
+
 t.test('a register that is written while the clock runs counts at once', async (t) => {
   const { host, write, time } = make();
   write(HOURS, 0x07);
