@@ -1,10 +1,17 @@
 import os from 'node:os';
+import { getSystemErrorMap } from 'node:util';
 
 const names = new Map<number, string>(Object.entries(os.constants.errno).map(([name, value]) => [value, name]));
 
 /** The kernel's name of an errno value (`ENOENT`), or `errno N` where it has none. */
 export function errnoName(errno: number): string {
   return names.get(errno) ?? `errno ${errno}`;
+}
+
+/** What an errno means, in the C library's words (`No such file or directory`). */
+export function strerror(errno: number): string {
+  const text = getSystemErrorMap().get(-errno)?.[1] ?? errnoName(errno);
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** A system call that failed: which, with what errno, and on what. */
@@ -20,7 +27,7 @@ export class SysError extends Error {
    */
   constructor(syscall: string, errno: number, about?: string) {
     const code = errnoName(errno);
-    super(`${about ? `${about}: ` : ''}${syscall} failed: ${code}`);
+    super(`${about ? `${about}: ` : ''}${syscall} failed: ${strerror(errno)} (${code})`);
     this.name = 'SysError';
     this.syscall = syscall;
     this.errno = errno;

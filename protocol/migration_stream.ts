@@ -225,7 +225,6 @@ export interface Hello {
     pageSize: number;
     /** Devices and the version of their state, in bus order. */
     devices: Record<string, number>;
-    uuid: string;
   };
   /** Bytes of migration data that each side may hold. */
   maxBufferBytes: number;
@@ -251,7 +250,6 @@ export function checkHello(body: Record<string, unknown>, offset: number): Hello
   const devices = m.devices;
   if (typeof devices !== 'object' || devices === null) return bad('machine.devices', devices);
   for (const [name, value] of Object.entries(devices)) natural(`machine.devices.${name}`, value);
-  if (typeof m.uuid !== 'string') bad('machine.uuid', m.uuid);
   return {
     version,
     machine: {
@@ -259,7 +257,6 @@ export function checkHello(body: Record<string, unknown>, offset: number): Hello
       ramBytes: natural('machine.ramBytes', m.ramBytes),
       pageSize: natural('machine.pageSize', m.pageSize),
       devices: devices as Record<string, number>,
-      uuid: m.uuid as string,
     },
     maxBufferBytes: natural('maxBufferBytes', body.maxBufferBytes),
   };

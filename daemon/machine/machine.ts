@@ -89,7 +89,6 @@ export class Machine {
         wallClockMs: () => Date.now(),
         serialActivity: () => listener.serialActivity(),
       });
-      devices.reset();
       const traits: VcpuTraits = {
         sregs2: vm.capability('KVM_CAP_SREGS2') > 0,
         xsaveBytes: vm.capability('KVM_CAP_XSAVE2'),
@@ -154,11 +153,6 @@ export class Machine {
       this.vcpus.map((vcpu, i) => vcpu.request({ type: 'reset', ...(i === 0 && entry ? { entry } : {}) })),
     );
     this.#pausedClock = undefined;
-  }
-
-  /** Names and state versions of the devices, as a peer must have them. */
-  get deviceVersions(): Record<string, number> {
-    return this.devices.versions();
   }
 
   /** Reads all state but RAM, section by section. All vCPUs must be parked. */

@@ -22,7 +22,8 @@ export class CancelledError extends Error {
   }
 }
 
-/** The sentence users see in `error-desc` and in the log. */
+/** The sentence users see in `error-desc` and in the log. A failure to connect stands alone, as QEMU's does. */
 export function describeFailure(stage: MigrationStage, reason: string): string {
+  if (stage === 'connect') return reason;
   return `Migration failed in stage '${stage}': ${reason}`;
 }

@@ -20,7 +20,7 @@ import { Budget, MIN_BUFFER_BYTES } from './budget.js';
 import { CancelledError, MigrationError, type MigrationStage } from './errors.js';
 import { FrameChannel } from './frame_channel.js';
 import type { Mailbox } from './mailbox.js';
-import type { IncomingData, IncomingMessage, ToIncoming } from './messages.js';
+import type { Digest, IncomingData, IncomingMessage, ToIncoming } from './messages.js';
 import { CONTROL, FIGURE, nowMs, VERDICT } from './progress.js';
 import { RamReceiver } from './ram_receiver.js';
 
@@ -29,13 +29,6 @@ const SLICE_MS = 50;
 const ALIVE_MS = 250;
 /** How long a source may take to read a refusal before the connection is closed. */
 const LINGER_MS = 1000;
-
-interface Digest {
-  normalPages: number;
-  zeroPages: number;
-  sections: number;
-  runState: string;
-}
 
 export class IncomingEngine {
   stage: MigrationStage = 'connect';
@@ -112,7 +105,7 @@ export class IncomingEngine {
           case 'DIGEST': {
             const digest = arrivedDigest(channel.receiveJson(header));
             checkDigest(digest, receiver, sections.length);
-            this.#load(channel, sections, digest.runState);
+            this.#load(channel, sections, digest);
             break;
           }
           case 'COMMIT':
@@ -141,8 +134,8 @@ export class IncomingEngine {
     this.stage = 'live';
   }
 
-  #load(channel: FrameChannel, sections: ArrivedSection[], runState: string): void {
-    this.#post({ type: 'load', sections, runState });
+  #load(channel: FrameChannel, sections: ArrivedSection[], digest: Digest): void {
+    this.#post({ type: 'load', sections, digest });
     const answer = this.#answer(() => channel.sendJson('ALIVE', {}));
     if (answer.type === 'refused') throw new MigrationError('load', answer.reason);
     if (answer.type !== 'loaded') throw new Error(`main answered '${answer.type}' where 'loaded' was due`);
@@ -212,11 +205,18 @@ function arrivedSection(body: Record<string, unknown>): ArrivedSection {
 
 function arrivedDigest(body: Record<string, unknown>): Digest {
   const count = (member: string) => jsonUint(body[member], `DIGEST ${member}`, Number.MAX_SAFE_INTEGER);
-  const { runState } = body;
+  const { runState, pendingReset } = body;
+  if (typeof pendingReset !== 'boolean') throw new LayoutError('DIGEST pendingReset', 'a boolean', pendingReset);
   if (runState !== 'running' && runState !== 'paused' && runState !== 'prelaunch') {
     throw new LayoutError('DIGEST runState', "'running', 'paused' or 'prelaunch'", runState);
   }
-  return { normalPages: count('normalPages'), zeroPages: count('zeroPages'), sections: count('sections'), runState };
+  return {
+    normalPages: count('normalPages'),
+    zeroPages: count('zeroPages'),
+    sections: count('sections'),
+    runState,
+    pendingReset,
+  };
 }
 
 function checkDigest(digest: Digest, receiver: RamReceiver, sections: number): void {

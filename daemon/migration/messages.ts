@@ -24,6 +24,16 @@ export interface OutgoingData extends ThreadData {
   dirtyLogInitiallySet: boolean;
 }
 
+/** What DIGEST says of the whole stream, and of the guest. */
+export interface Digest {
+  normalPages: number;
+  zeroPages: number;
+  sections: number;
+  runState: 'running' | 'paused' | 'prelaunch';
+  /** The guest asked for a reset in the moment it was paused. */
+  pendingReset: boolean;
+}
+
 /** Milliseconds of each part of a downtime, as its side measured them. */
 export type DowntimeBreakdown = Record<string, number>;
 
@@ -42,7 +52,11 @@ export type OutgoingMessage =
   | { type: 'epochs'; records: EpochRecord[] };
 
 /** Main to the outgoing thread. */
-export type ToOutgoing = { type: 'paused' } | { type: 'state'; sections: SavedSection[]; runState: string };
+export type ToOutgoing =
+  | { type: 'paused' }
+  | { type: 'state'; sections: SavedSection[]; runState: string; pendingReset: boolean }
+  /** The guest could not be paused or read. */
+  | { type: 'failed'; cause: string };
 
 export interface IncomingData extends ThreadData {
   /** A listening socket. */
@@ -55,7 +69,7 @@ export type IncomingMessage =
   | { type: 'connected'; fd: number }
   | { type: 'active' }
   /** All of RAM is here: load this, answer `loaded` or `refused`. */
-  | { type: 'load'; sections: ArrivedSection[]; runState: string }
+  | { type: 'load'; sections: ArrivedSection[]; digest: Digest }
   /** The machine is this side's now: run it, answer `running`. */
   | { type: 'commit' }
   /** `warning`: what went wrong too late to change the outcome. */

@@ -14,7 +14,7 @@ import { CancelledError, MigrationError, type MigrationStage } from './errors.js
 import { ChannelError, FrameChannel } from './frame_channel.js';
 import { LinkMeter } from './link_meter.js';
 import type { Mailbox } from './mailbox.js';
-import type { DowntimeBreakdown, OutgoingData, OutgoingMessage, ToOutgoing } from './messages.js';
+import type { Digest, DowntimeBreakdown, OutgoingData, OutgoingMessage, ToOutgoing } from './messages.js';
 import { createPolicy, type MigrationPolicy, type PageBitmap, PageRanges, PrecopyPolicy } from './policy/index.js';
 import { CONTROL, FIGURE, nowMs, PARAMETER, VERDICT } from './progress.js';
 import { RamSender } from './ram_sender.js';
@@ -165,12 +165,14 @@ export class OutgoingEngine {
     const state = this.#message('state', channel);
     for (const section of state.sections) this.#sendSection(channel, section);
     const sections = state.sections.length;
-    channel.sendJson('DIGEST', {
+    const digest: Digest = {
       normalPages: sender.normalPages,
       zeroPages: sender.zeroPages,
       sections,
-      runState: state.runState,
-    });
+      runState: migratedRunState(state.runState),
+      pendingReset: state.pendingReset,
+    };
+    channel.sendJson('DIGEST', digest);
     lap('state');
     this.stage = 'load';
     this.#await(channel, 'READY', STALL_LIMIT_MS, 'load the machine');
@@ -201,6 +203,7 @@ export class OutgoingEngine {
     for (;;) {
       const message = this.#mailbox.wait(SLICE_MS);
       if (message?.type === type) return message as Extract<ToOutgoing, { type: T }>;
+      if (message?.type === 'failed') throw new MigrationError(this.stage, message.cause);
       if (message !== undefined) throw new Error(`main answered '${message.type}' where '${type}' was due`);
       this.#checkCancelled();
       this.#checkPeer(channel);
@@ -301,4 +304,9 @@ export class OutgoingEngine {
     this.#figure(FIGURE.EPOCH, policy.epoch);
     this.#figure(FIGURE.EPOCH_START_MS, policy.epochStartMs);
   }
+}
+
+/** The state a guest has on arrival: one that was stopped for whatever reason arrives paused. */
+function migratedRunState(runState: string): Digest['runState'] {
+  return runState === 'running' || runState === 'prelaunch' ? runState : 'paused';
 }

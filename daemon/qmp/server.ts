@@ -59,6 +59,10 @@ export class QmpServer {
   readonly #connections = new Set<QmpConnection>();
   readonly #now: () => number;
   #lastClient = 0;
+  #clientCame: () => void = () => undefined;
+  readonly #firstClient = new Promise<void>((resolve) => {
+    this.#clientCame = resolve;
+  });
   #draining = false;
   #closing: Promise<void> | undefined;
 
@@ -116,6 +120,11 @@ export class QmpServer {
     }
   }
 
+  /** Resolves once a client is, or has been, connected (`wait=on`). */
+  firstClient(): Promise<void> {
+    return this.#firstClient;
+  }
+
   /**
    * Starts no further command from now on, of any client, and resolves once the running ones are answered and every
    * reply is handed to the kernel, or after `timeoutMs` milliseconds. A handler (that of quit) may call it, but must not
@@ -146,6 +155,7 @@ export class QmpServer {
   }
 
   #accept(socket: Socket, pretty: boolean): void {
+    this.#clientCame();
     if (this.#closing) {
       socket.destroy();
       return;

@@ -1,0 +1,156 @@
+/** One daemon: a machine, its console, its QMP server and its migrations, put together and taken apart. */
+import { unlinkSync, writeFileSync } from 'node:fs';
+import { loadKernel } from './boot/load_kernel.js';
+import { openChardev } from './chardev/open.js';
+import { SerialConsole } from './chardev/serial_console.js';
+import type { DaemonOptions } from './cli/options.js';
+import { commandHandlers } from './commands/handlers.js';
+import { type Emit, Lifecycle } from './lifecycle/lifecycle.js';
+import type { DaemonLog } from './log.js';
+import { Machine } from './machine/machine.js';
+import { Migrations } from './migration/migrations.js';
+import { QmpServer } from './qmp/server.js';
+import type { EntryRegisters, GuestStop } from './vcpu/messages.js';
+import { versionInfo } from './version.js';
+
+/** How long the last output of the guest may take to reach a slow reader. */
+const CONSOLE_FLUSH_MS = 1000;
+
+export class Daemon {
+  /** Resolves with the exit code when something decided that the daemon ends. */
+  readonly exit: Promise<number>;
+  readonly #log: DaemonLog;
+  readonly #options: DaemonOptions;
+  readonly #machine: Machine;
+  readonly #lifecycle: Lifecycle;
+  readonly #console: SerialConsole;
+  readonly #server: QmpServer;
+  readonly #migrations: Migrations;
+
+  private constructor(parts: {
+    exit: Promise<number>;
+    log: DaemonLog;
+    options: DaemonOptions;
+    machine: Machine;
+    lifecycle: Lifecycle;
+    console: SerialConsole;
+    server: QmpServer;
+    migrations: Migrations;
+  }) {
+    this.exit = parts.exit;
+    this.#log = parts.log;
+    this.#options = parts.options;
+    this.#machine = parts.machine;
+    this.#lifecycle = parts.lifecycle;
+    this.#console = parts.console;
+    this.#server = parts.server;
+    this.#migrations = parts.migrations;
+  }
+
+  /**
+   * Makes the machine, listens, and starts the guest or waits for one.
+   * @throws Error with one sentence: what is missing, refused or in use
+   */
+  static async start(options: DaemonOptions, log: DaemonLog): Promise<Daemon> {
+    let end: (code: number) => void = () => undefined;
+    const exit = new Promise<number>((resolve) => {
+      end = resolve;
+    });
+    // The machine reports to parts that are made after it; nothing runs before they are there.
+    const parts: { lifecycle?: Lifecycle; console?: SerialConsole } = {};
+    const machine = await Machine.create(
+      {
+        ramBytes: options.ramBytes,
+        vcpus: options.vcpus,
+        devices: options.debugExit ? { debugExit: options.debugExit } : {},
+      },
+      {
+        guestStop: (vcpu: number, stop: GuestStop) => parts.lifecycle?.guestStop(vcpu, stop),
+        serialActivity: () => parts.console?.activity(),
+        vcpuCrashed: (vcpu, error) => {
+          log.fatal({ vcpu, err: error }, `the thread of vCPU ${vcpu} crashed: ${error.message}`);
+          end(1);
+        },
+      },
+    );
+    let server: QmpServer | undefined;
+    try {
+      const console = new SerialConsole(machine.devices.serial, await openChardev(options.serial));
+      parts.console = console;
+      const emit: Emit = (event, ...data) => server?.emit(event, ...(data as never));
+      const lifecycle = new Lifecycle(machine, {
+        ...(options.kernel === undefined
+          ? {}
+          : { loadKernel: () => bootRegisters(options, options.kernel as string, machine) }),
+        noReboot: options.noReboot,
+        noShutdown: options.noShutdown,
+        log,
+        emit,
+        exit: end,
+      });
+      parts.lifecycle = lifecycle;
+      const migrations = new Migrations({
+        machine,
+        lifecycle,
+        console,
+        log,
+        emit,
+        incoming: options.incoming !== undefined,
+        onIncomingFailed: (cause) => {
+          process.stderr.write(`vmhostd: ${cause}\n`);
+          end(1);
+        },
+      });
+      server = new QmpServer({
+        handlers: commandHandlers({ options, machine, lifecycle, migrations, quit: () => end(0) }),
+        version: versionInfo,
+        log,
+      });
+      const daemon = new Daemon({ exit, log, options, machine, lifecycle, console, server, migrations });
+      await daemon.#open();
+      return daemon;
+    } catch (error) {
+      await server?.close();
+      await machine.dispose();
+      throw error;
+    }
+  }
+
+  /** Opens to the outside, and lets the guest go. */
+  async #open(): Promise<void> {
+    const { incoming, paused, pidfile, qmp } = this.#options;
+    if (incoming !== undefined) this.#lifecycle.awaitMigration(paused);
+    for (const { address, pretty } of qmp) await this.#server.listen(address, { pretty });
+    if (pidfile !== undefined) writeFileSync(pidfile, `${process.pid}\n`);
+    if (qmp.some((socket) => socket.wait)) await this.#server.firstClient();
+    if (incoming === undefined) await this.#lifecycle.start(paused);
+    else if (incoming !== 'defer') await this.#migrations.receive(incoming);
+  }
+
+  /** A signal asks the daemon to end. */
+  signalled(signal: string): void {
+    this.#log.info({ signal }, 'the daemon was asked to end by a signal');
+    this.#lifecycle.announceShutdown({ guest: false, reason: 'host-signal' });
+  }
+
+  /** Takes everything apart: replies go out first, then migrations end, then the guest. */
+  async close(): Promise<void> {
+    await this.#server.drain();
+    await this.#migrations.close();
+    await this.#server.close();
+    const flushed = new Promise<void>((resolve) => setTimeout(resolve, CONSOLE_FLUSH_MS).unref());
+    await Promise.race([this.#console.close(), flushed]);
+    await this.#machine.dispose();
+    if (this.#options.pidfile !== undefined) unlinkSync(this.#options.pidfile);
+  }
+}
+
+function bootRegisters(options: DaemonOptions, kernelPath: string, machine: Machine): EntryRegisters {
+  const { regs, sregs } = loadKernel({
+    kernelPath,
+    initrdPath: options.initrd,
+    cmdline: options.append,
+    memory: machine.ram,
+  });
+  return { regs, sregs };
+}

@@ -1,0 +1,252 @@
+/**
+ * The run state of a VM, as QEMU names it, and everything that changes it: users, the guest itself, migrations. Operations are
+ * done one after the other; an event leaves before the reply of the command that caused it.
+ */
+import { QmpError } from '../../protocol/qmp_errors.js';
+import type { EventData, EventName, RunState } from '../../schemas/generated/qmp.js';
+import type { DaemonLog } from '../log.js';
+import type { Machine } from '../machine/machine.js';
+import type { EntryRegisters, GuestStop } from '../vcpu/messages.js';
+
+/** Sends an event to every client. */
+export type Emit = <E extends EventName>(
+  event: E,
+  ...data: EventData<E> extends undefined ? [] : [data: EventData<E>]
+) => void;
+
+export interface LifecycleOptions {
+  /** Loads the kernel into RAM; gives the registers it is entered with. Undefined where no kernel was named. */
+  loadKernel?: () => EntryRegisters;
+  /** A guest's reset ends the daemon instead. */
+  noReboot: boolean;
+  /** A guest's shutdown stops it instead of ending the daemon. */
+  noShutdown: boolean;
+  log: DaemonLog;
+  emit: Emit;
+  /** The daemon should end with this exit code. */
+  exit: (code: number) => void;
+}
+
+type Shutdown = EventData<'SHUTDOWN'>;
+
+export class Lifecycle {
+  readonly #machine: Machine;
+  readonly #options: LifecycleOptions;
+  #status: RunState = 'prelaunch';
+  /** Whether the guest ran before, so that running it again is resuming it. */
+  #everRan = false;
+  /** Where an incoming guest starts: as `-S`, `stop` and `cont` say. */
+  #autostart = true;
+  /** Serialises operations. */
+  #queue: Promise<unknown> = Promise.resolve();
+  /** What the guest did to itself while a migration held it paused. */
+  #heldStop: GuestStop | undefined;
+
+  constructor(machine: Machine, options: LifecycleOptions) {
+    this.#machine = machine;
+    this.#options = options;
+  }
+
+  get status(): RunState {
+    return this.#status;
+  }
+
+  get running(): boolean {
+    return this.#status === 'running';
+  }
+
+  /** Loads the kernel and, unless `paused`, runs it. @throws BootError */
+  start(paused: boolean): Promise<void> {
+    return this.#serial(async () => {
+      await this.#resetMachine();
+      if (!paused) await this.#run('running');
+    });
+  }
+
+  /** Waits for an incoming migration instead of loading a kernel. */
+  awaitMigration(paused: boolean): void {
+    this.#status = 'inmigrate';
+    this.#autostart = !paused;
+  }
+
+  /** QMP `stop`. */
+  stop(): Promise<void> {
+    return this.#serial(async () => {
+      if (this.#status === 'inmigrate') this.#autostart = false;
+      if (this.running) await this.#pause('paused');
+    });
+  }
+
+  /** QMP `cont`. @throws QmpError where the state does not allow it */
+  cont(): Promise<void> {
+    return this.#serial(async () => {
+      switch (this.#status) {
+        case 'running':
+          return;
+        case 'inmigrate':
+          this.#autostart = true;
+          return;
+        case 'finish-migrate':
+          throw new QmpError('GenericError', 'Migration is not finalized yet');
+        case 'shutdown':
+        case 'internal-error':
+          throw new QmpError('GenericError', 'Resetting the Virtual Machine is required');
+        default:
+          await this.#run('running');
+      }
+    });
+  }
+
+  /** QMP `system_reset`. */
+  systemReset(): Promise<void> {
+    return this.#serial(async () => {
+      if (this.#status === 'finish-migrate') throw new QmpError('GenericError', 'Migration is not finalized yet');
+      await this.#reset({ guest: false, reason: 'host-qmp-system-reset' });
+    });
+  }
+
+  /** Announces the end of the daemon. */
+  announceShutdown(cause: Shutdown): void {
+    this.#options.emit('SHUTDOWN', cause);
+  }
+
+  /** A vCPU stopped by itself. */
+  guestStop(vcpu: number, stop: GuestStop): void {
+    void this.#serial(() => this.#guestStop(vcpu, stop)).catch((error: Error) => {
+      this.#options.log.fatal({ vcpu, stop, err: error }, 'the guest stopped by itself and that could not be handled');
+      this.#options.exit(1);
+    });
+  }
+
+  async #guestStop(vcpu: number, stop: GuestStop): Promise<void> {
+    const { log, exit } = this.#options;
+    if (this.#status === 'finish-migrate') {
+      this.#heldStop = stop;
+      return;
+    }
+    if (!this.running) return;
+    switch (stop.cause) {
+      case 'reset':
+        log.info({ vcpu, by: stop.by }, 'the guest asked for a reset');
+        if (this.#options.noReboot) await this.#shutdown({ guest: true, reason: 'guest-reset' });
+        else await this.#reset({ guest: true, reason: 'guest-reset' });
+        return;
+      case 'shutdown':
+        log.info({ vcpu, by: stop.by }, 'the guest asked for a shutdown');
+        await this.#shutdown({ guest: true, reason: 'guest-shutdown' });
+        return;
+      case 'internal-error':
+        log.error({ vcpu, details: stop.details }, `internal-error: ${stop.details}`);
+        await this.#pause('internal-error');
+        return;
+      case 'debug-exit':
+        log.info({ vcpu, code: stop.code }, 'the guest ended the daemon by its debug-exit port');
+        exit(stop.code & 0xff);
+        return;
+    }
+  }
+
+  /**
+   * Pauses the guest for the last part of a migration.
+   * @returns whether it ran, and so the state the destination shall give it; and a reset it asked for in that moment
+   * @throws Error where the guest stopped in a way that cannot be migrated
+   */
+  pauseForMigration(): Promise<{ runState: RunState; pendingReset: boolean }> {
+    return this.#serial(async () => {
+      const runState = this.#status;
+      if (runState === 'running') await this.#pause('finish-migrate');
+      else this.#status = 'finish-migrate';
+      const held = this.#heldStop;
+      if (held && held.cause !== 'reset') throw new Error(`the guest stopped by itself (${held.cause})`);
+      return { runState, pendingReset: held !== undefined };
+    });
+  }
+
+  /** The destination runs the guest now. */
+  migrated(): Promise<void> {
+    return this.#serial(async () => {
+      this.#heldStop = undefined;
+      this.#status = 'postmigrate';
+    });
+  }
+
+  /** The migration ended without the destination having the guest: back to `runState`. */
+  migrationFailed(runState: RunState): Promise<void> {
+    return this.#serial(async () => {
+      if (this.#status !== 'finish-migrate') return;
+      const held = this.#heldStop;
+      this.#heldStop = undefined;
+      if (runState === 'running') await this.#run('running');
+      else this.#status = runState;
+      if (held) await this.#guestStop(0, held);
+    });
+  }
+
+  /** Nobody knows whether the destination runs the guest: it stays paused here until a user says `cont`. */
+  migrationOutcomeUnknown(): Promise<void> {
+    return this.#serial(async () => {
+      this.#heldStop = undefined;
+      this.#status = 'paused';
+    });
+  }
+
+  /** A migration has arrived whole and is this side's now. */
+  arrived(runState: 'running' | 'paused' | 'prelaunch', pendingReset: boolean): Promise<void> {
+    return this.#serial(async () => {
+      this.#everRan = runState !== 'prelaunch';
+      if (runState === 'running' && this.#autostart) {
+        await this.#run('running');
+        if (pendingReset) await this.#guestStop(0, { cause: 'reset', by: 'the guest, as it was migrated' });
+      } else {
+        this.#status = runState === 'prelaunch' ? 'prelaunch' : 'paused';
+      }
+    });
+  }
+
+  async #run(status: RunState): Promise<void> {
+    this.#status = status;
+    this.#options.emit('RESUME');
+    await this.#machine.run(this.#everRan);
+    this.#everRan = true;
+  }
+
+  async #pause(status: RunState): Promise<void> {
+    await this.#machine.park();
+    this.#status = status;
+    this.#options.emit('STOP');
+  }
+
+  async #shutdown(cause: Shutdown): Promise<void> {
+    this.announceShutdown(cause);
+    if (this.#options.noShutdown) await this.#pause('shutdown');
+    else this.#options.exit(0);
+  }
+
+  async #reset(cause: EventData<'RESET'>): Promise<void> {
+    const wasRunning = this.running;
+    if (wasRunning) await this.#machine.park();
+    this.#options.emit('RESET', cause);
+    if (this.#status === 'inmigrate') return;
+    try {
+      await this.#resetMachine();
+    } catch (error) {
+      this.#options.log.error({ err: error }, `the kernel could not be loaded again: ${(error as Error).message}`);
+      this.#status = 'internal-error';
+      if (wasRunning) this.#options.emit('STOP');
+      return;
+    }
+    if (wasRunning) await this.#machine.run(false);
+    else this.#status = 'prelaunch';
+  }
+
+  async #resetMachine(): Promise<void> {
+    await this.#machine.reset(this.#options.loadKernel?.());
+    this.#everRan = false;
+  }
+
+  #serial<T>(operation: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(operation);
+    this.#queue = result.catch(() => undefined); // whoever asked for it learns of the failure; the next one is not held up
+    return result;
+  }
+}

@@ -1,0 +1,147 @@
+/** Main's end of one incoming migration: it owns the sockets and the thread, loads the machine and runs it. */
+import { unlinkSync } from 'node:fs';
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { closeFd } from '../../kvm/memory.js';
+import { type SocketAddress, shutdownSocket } from '../../kvm/sockets.js';
+import type { MigrationStatus } from '../../schemas/generated/qmp.js';
+import type { Lifecycle } from '../lifecycle/lifecycle.js';
+import type { DaemonLog } from '../log.js';
+import type { Machine } from '../machine/machine.js';
+import { describeFailure } from './errors.js';
+import { machineDescription } from './machine_description.js';
+import type { Digest, IncomingData, IncomingMessage, ToIncoming } from './messages.js';
+import { CONTROL, createSharedProgress, type SharedProgress, VERDICT, wake } from './progress.js';
+
+export interface IncomingOptions {
+  machine: Machine;
+  lifecycle: Lifecycle;
+  log: DaemonLog;
+  /** The most this side holds; the source's bound may lower it. */
+  maxBufferBytes: number;
+  onStatus: (status: MigrationStatus) => void;
+}
+
+/** One incoming migration, from a listening socket to its end. */
+export class Incoming {
+  readonly progress: SharedProgress = createSharedProgress();
+  readonly address: SocketAddress;
+  /** Resolves when the thread and the sockets are gone. */
+  readonly ended: Promise<void>;
+  status: MigrationStatus | undefined;
+  errorDesc: string | undefined;
+  readonly #options: IncomingOptions;
+  readonly #listener: number;
+  #connection: number | undefined;
+  #port: MessagePort | undefined;
+  #digest: Digest | undefined;
+  #settling: Promise<void> = Promise.resolve();
+
+  /**
+   * @param listener a listening fd, owned from here on
+   * @param address where it listens, with the real port
+   */
+  constructor(listener: number, address: SocketAddress, options: IncomingOptions) {
+    this.#options = options;
+    this.#listener = listener;
+    this.address = address;
+    this.ended = this.#run();
+  }
+
+  get active(): boolean {
+    return this.status === undefined || this.status === 'active';
+  }
+
+  /** Ends it, as the daemon ends: no status, no event. */
+  async abandon(): Promise<void> {
+    Atomics.compareExchange(this.progress.control, CONTROL.VERDICT, VERDICT.OPEN, VERDICT.CANCELLED);
+    wake(this.progress.control);
+    if (this.#connection !== undefined) shutdownSocket(this.#connection);
+    await this.ended;
+  }
+
+  async #run(): Promise<void> {
+    const { machine } = this.#options;
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    const data: IncomingData = {
+      fd: this.#listener,
+      tcp: this.address.kind === 'tcp',
+      vmFd: machine.vm.fd,
+      ram: machine.ram.handle,
+      machine: machineDescription(machine),
+      progress: this.progress,
+      maxBufferBytes: this.#options.maxBufferBytes,
+    };
+    const worker = new Worker(new URL('./incoming_worker.js', import.meta.url), {
+      workerData: { ...data, port: port2 },
+      transferList: [port2],
+      name: 'migration-in',
+    });
+    let crash: Error | undefined;
+    worker.on('error', (error: Error) => {
+      crash = error;
+    });
+    port1.on('message', (message: IncomingMessage) => {
+      if (message.type === 'connected') this.#connected(message.fd);
+      else this.#settling = this.#settling.then(() => this.#message(message));
+    });
+    await new Promise<void>((resolve) => port1.on('close', resolve));
+    await new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+    await this.#settling;
+    closeFd(this.#listener);
+    if (this.#connection !== undefined) closeFd(this.#connection);
+    if (this.address.kind === 'unix') unlinkSync(this.address.path);
+    if (crash) this.#fail(`the migration thread ended: ${crash.message}`);
+  }
+
+  #connected(fd: number): void {
+    this.#connection = fd;
+    if (Atomics.load(this.progress.control, CONTROL.VERDICT) === VERDICT.CANCELLED) shutdownSocket(fd);
+  }
+
+  async #message(message: Exclude<IncomingMessage, { type: 'connected' }>): Promise<void> {
+    const { lifecycle, machine, log } = this.#options;
+    switch (message.type) {
+      case 'active':
+        this.#setStatus('active');
+        return;
+      case 'load':
+        try {
+          await machine.loadState(message.sections);
+          this.#digest = message.digest;
+          this.#tell({ type: 'loaded' });
+        } catch (error) {
+          this.#tell({ type: 'refused', reason: (error as Error).message });
+        }
+        return;
+      case 'commit': {
+        const { runState, pendingReset } = this.#digest as Digest;
+        await lifecycle.arrived(runState, pendingReset);
+        this.#tell({ type: 'running' });
+        return;
+      }
+      case 'completed':
+        if (message.warning) log.warn(message.warning);
+        this.#setStatus('completed');
+        return;
+      case 'failed':
+        this.#fail(describeFailure(message.stage, message.cause));
+        return;
+    }
+  }
+
+  #fail(errorDesc: string): void {
+    this.errorDesc = errorDesc;
+    this.#setStatus('failed');
+  }
+
+  #tell(message: ToIncoming): void {
+    this.#port?.postMessage(message);
+    wake(this.progress.control);
+  }
+
+  #setStatus(status: MigrationStatus): void {
+    this.status = status;
+    this.#options.onStatus(status);
+  }
+}

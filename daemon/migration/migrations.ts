@@ -1,0 +1,212 @@
+/** All that QMP says and asks about migration: settings that persist, the one migration that may run, and the last one's figures. */
+import { SysError, strerror } from '../../kvm/errors.js';
+import { listenOn, type SocketAddress } from '../../kvm/sockets.js';
+import { genericError, invalidParameter } from '../../protocol/qmp_errors.js';
+import type {
+  MigrationCapability,
+  MigrationCapabilityStatus,
+  MigrationInfo,
+  MigrationParameters,
+  MigrationStatus,
+} from '../../schemas/generated/qmp.js';
+import type { Emit, Lifecycle } from '../lifecycle/lifecycle.js';
+import type { DaemonLog } from '../log.js';
+import type { Machine } from '../machine/machine.js';
+import { DEFAULT_BUFFER_BYTES, MIN_BUFFER_BYTES } from './budget.js';
+import { Incoming } from './incoming.js';
+import { incomingInfo, outgoingInfo } from './info.js';
+import { type ConsoleHold, Outgoing } from './outgoing.js';
+import { DEFAULT_MPLM_SETTINGS, type MplmSettings, mplmSettings } from './policy/index.js';
+import { parseMigrationUri, resolveMigrationAddress } from './uri.js';
+
+export interface MigrationsOptions {
+  machine: Machine;
+  lifecycle: Lifecycle;
+  console: ConsoleHold;
+  log: DaemonLog;
+  emit: Emit;
+  /** `-incoming` was given: the daemon waits for a guest. */
+  incoming: boolean;
+  /** The incoming migration failed: the daemon cannot have a guest any more. */
+  onIncomingFailed: (cause: string) => void;
+}
+
+/** QEMU's defaults: migration/migration.c. */
+const DEFAULT_MAX_BANDWIDTH = 134217728n;
+const DEFAULT_DOWNTIME_LIMIT_MS = 300;
+
+export class Migrations {
+  readonly #options: MigrationsOptions;
+  #settings: MplmSettings = DEFAULT_MPLM_SETTINGS;
+  #maxBandwidth = DEFAULT_MAX_BANDWIDTH;
+  #downtimeLimitMs = DEFAULT_DOWNTIME_LIMIT_MS;
+  readonly #capabilities = new Map<MigrationCapability, boolean>([['events', false]]);
+  #outgoing: Outgoing | undefined;
+  #incoming: Incoming | undefined;
+  /** Set while an incoming address is being resolved and bound. */
+  #incomingStarting = false;
+
+  constructor(options: MigrationsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * QMP `migrate`: returns once the migration has begun.
+   * @throws QmpError in QEMU's words where it cannot begin
+   */
+  migrate(args: { uri: string; blk?: boolean; inc?: boolean; resume?: boolean; 'max-buffer-bytes'?: bigint }): void {
+    const { machine, lifecycle } = this.#options;
+    const bound = args['max-buffer-bytes'];
+    if (bound !== undefined && (bound < BigInt(MIN_BUFFER_BYTES) || bound > BigInt(Number.MAX_SAFE_INTEGER))) {
+      throw invalidParameter('max-buffer-bytes', `a value of at least ${MIN_BUFFER_BYTES} bytes`);
+    }
+    if (args.resume) throw genericError('Cannot resume if there is no paused migration');
+    if (this.#outgoing?.active) throw genericError("There's a migration process in progress");
+    if (lifecycle.status === 'inmigrate') throw genericError('Guest is waiting for an incoming migration');
+    if (lifecycle.status === 'internal-error') {
+      throw genericError('The guest stopped with an internal error and cannot be migrated');
+    }
+    if (args.blk || args.inc) throw genericError('Block migration is not supported: there are no disks to migrate');
+    const address = parseMigrationUri(args.uri, () => invalidParameter('uri', 'a valid migration protocol'));
+    this.#status('setup');
+    this.#outgoing = new Outgoing(() => resolveMigrationAddress(address, false), {
+      machine,
+      lifecycle,
+      console: this.#options.console,
+      mplm: this.#settings,
+      maxBufferBytes: bound === undefined ? DEFAULT_BUFFER_BYTES : Number(bound),
+      maxBandwidth: Number(this.#maxBandwidth),
+      downtimeLimitMs: this.#downtimeLimitMs,
+      onStatus: (status) => this.#outgoingStatus(status),
+      onPass: (pass) => {
+        if (this.#capabilities.get('events')) this.#options.emit('MIGRATION_PASS', { pass });
+      },
+    });
+  }
+
+  /** QMP `migrate_cancel`: no error where nothing runs. */
+  cancel(): void {
+    this.#outgoing?.cancel();
+  }
+
+  /**
+   * QMP `migrate-incoming`, and `-incoming URI`: returns once it listens.
+   * @throws QmpError in QEMU's words
+   */
+  async receive(uri: string): Promise<void> {
+    const { machine, lifecycle, log } = this.#options;
+    if (!this.#options.incoming) throw genericError("'-incoming' was not specified on the command line");
+    if (this.#incoming || this.#incomingStarting) throw genericError('The incoming migration has already been started');
+    this.#options.emit('MIGRATION', { status: 'setup' });
+    const address = parseMigrationUri(uri, () => genericError(`unknown migration protocol: ${uri}`));
+    this.#incomingStarting = true;
+    try {
+      const resolved = await resolveMigrationAddress(address, true).catch((error: Error) => {
+        throw genericError(error.message);
+      });
+      const { fd, port } = bind(resolved);
+      const actual: SocketAddress = resolved.kind === 'tcp' ? { ...resolved, port } : resolved;
+      this.#incoming = new Incoming(fd, actual, {
+        machine,
+        lifecycle,
+        log,
+        maxBufferBytes: DEFAULT_BUFFER_BYTES,
+        onStatus: (status) => this.#incomingStatus(status),
+      });
+    } finally {
+      this.#incomingStarting = false;
+    }
+  }
+
+  /** QMP `query-migrate`. */
+  info(): MigrationInfo {
+    if (this.#outgoing) return outgoingInfo(this.#outgoing, this.#options.machine.ram.ramBytes);
+    if (this.#incoming) return incomingInfo(this.#incoming);
+    return {};
+  }
+
+  get parameters(): MigrationParameters {
+    return { 'max-bandwidth': this.#maxBandwidth, 'downtime-limit': this.#downtimeLimitMs };
+  }
+
+  /** QMP `migrate-set-parameters`: of this migration too, where one runs. */
+  setParameters(changes: { 'max-bandwidth'?: bigint; 'downtime-limit'?: number }): void {
+    this.#maxBandwidth = changes['max-bandwidth'] ?? this.#maxBandwidth;
+    this.#downtimeLimitMs = changes['downtime-limit'] ?? this.#downtimeLimitMs;
+    if (this.#outgoing?.active) this.#outgoing.setParameters(Number(this.#maxBandwidth), this.#downtimeLimitMs);
+  }
+
+  get capabilities(): MigrationCapabilityStatus[] {
+    return [...this.#capabilities].map(([capability, state]) => ({ capability, state }));
+  }
+
+  /** QMP `migrate-set-capabilities`. @throws QmpError while a migration runs */
+  setCapabilities(changes: readonly MigrationCapabilityStatus[]): void {
+    if (this.#outgoing?.active) throw genericError("There's a migration process in progress");
+    for (const { capability, state } of changes) this.#capabilities.set(capability, state);
+  }
+
+  /** QMP `set-mplm-migration`: of later migrations; a running one keeps its own. */
+  setMplm(changes: Partial<MplmSettings>): void {
+    this.#settings = mplmSettings(changes, this.#settings);
+  }
+
+  /** QMP `set-mplm-extend-live`. @throws QmpError where there is no live stage to extend */
+  extendLive(): void {
+    this.#liveMplm('extended').extend(true);
+  }
+
+  /** QMP `set-mplm-end-live`. @throws QmpError where the live stage was not extended */
+  endLive(): void {
+    const migration = this.#liveMplm('ended');
+    if (!migration.extended) throw genericError('The live stage of this migration was not extended');
+    migration.extend(false);
+  }
+
+  #liveMplm(what: string): Outgoing {
+    const migration = this.#outgoing;
+    if (!migration?.active || (migration.status !== 'setup' && migration.status !== 'active')) {
+      throw genericError(`No migration is running whose live stage could be ${what}`);
+    }
+    if (!migration.mplm.enable) {
+      throw genericError(
+        'The running migration is classic pre-copy: only an MPLM migration has a live stage to extend',
+      );
+    }
+    if (this.#options.lifecycle.status === 'finish-migrate') {
+      throw genericError('The live stage of this migration is over');
+    }
+    return migration;
+  }
+
+  /** Cancels what runs and waits until nothing is left of it: the daemon ends. */
+  async close(): Promise<void> {
+    this.#outgoing?.cancel();
+    await Promise.all([this.#outgoing?.ended, this.#incoming?.abandon()]);
+  }
+
+  #outgoingStatus(status: MigrationStatus): void {
+    this.#status(status);
+    if (status === 'failed') this.#options.log.warn(this.#outgoing?.errorDesc ?? 'Migration failed');
+  }
+
+  #incomingStatus(status: MigrationStatus): void {
+    this.#status(status);
+    if (status === 'failed') this.#options.onIncomingFailed(this.#incoming?.errorDesc ?? 'Migration failed');
+  }
+
+  #status(status: MigrationStatus): void {
+    if (this.#capabilities.get('events')) this.#options.emit('MIGRATION', { status });
+  }
+}
+
+/** Listens, with QEMU's words for a failure. */
+function bind(address: SocketAddress): { fd: number; port: number } {
+  try {
+    return listenOn(address);
+  } catch (error) {
+    const where = address.kind === 'unix' ? address.path : `${address.host}:${address.port}`;
+    const cause = error instanceof SysError ? strerror(error.errno) : (error as Error).message;
+    throw genericError(`Failed to bind socket to ${where}: ${cause}`);
+  }
+}

@@ -1,0 +1,49 @@
+#!/usr/bin/env node
+import { exitNow } from '../kvm/libc_unsafe.js';
+import { HELP } from './cli/help.js';
+/** The daemon's command line. */
+import { parseOptions } from './cli/options.js';
+import { UsageError } from './cli/values.js';
+import { Daemon } from './daemon.js';
+import { createLog } from './log.js';
+import { VERSION } from './version.js';
+
+const args = process.argv.slice(2);
+if (args.some((arg) => arg === '-h' || arg === '-help' || arg === '--help')) {
+  process.stdout.write(HELP);
+  process.exit(0);
+}
+if (args.some((arg) => arg === '-version' || arg === '--version')) {
+  process.stdout.write(`vmhostd ${VERSION}\n`);
+  process.exit(0);
+}
+
+const log = createLog();
+for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+  process.on(event, (error: Error) => {
+    log.fatal({ err: error }, `${event}: ${error?.message ?? String(error)}`);
+    // A thread in KVM_RUN would keep process.exit waiting for ever.
+    exitNow(1);
+  });
+}
+
+let code = 1;
+try {
+  const daemon = await Daemon.start(parseOptions(args), log);
+  const signalled = new Promise<number>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+      process.once(signal, () => {
+        daemon.signalled(signal);
+        resolve(0);
+      });
+    }
+  });
+  code = await Promise.race([daemon.exit, signalled]);
+  await daemon.close();
+} catch (error) {
+  const hint = error instanceof UsageError ? "; see 'vmhostd --help'" : '';
+  process.stderr.write(`vmhostd: ${(error as Error).message}${hint}\n`);
+  log.debug({ err: error }, 'the daemon could not go on');
+  code = 1;
+}
+exitNow(code);
