@@ -1,6 +1,13 @@
 import { Token } from './json_lexer.js';
 import { type JsonValue, jsonObject } from './json_value.js';
-import { ascii, decodeModifiedUtf8, isValidCodepoint } from './modified_utf8.js';
+import {
+  appendModifiedUtf8,
+  ascii,
+  decodeModifiedUtf8,
+  isPlainAscii,
+  isValidCodepoint,
+  StringBuilder,
+} from './modified_utf8.js';
 import { texts } from './qmp_errors.js';
 
 /** The tokens of one value: `types[i]` spans bytes `ends[i - 1]`..`ends[i]` of `text` (from 0 for the first). */
@@ -134,28 +141,27 @@ class Parser {
   #string(index: number): string {
     const { text, ends } = this.#tokens;
     const close = (ends[index] as number) - 1;
-    const parts: string[] = [];
-    let at = this.#start(index) + 1;
-    while (at < close) {
+    const open = this.#start(index) + 1;
+    if (isPlainAscii(text, open, close, BACKSLASH)) return ascii(text, open, close);
+    const builder = new StringBuilder();
+    for (let at = open; at < close; ) {
       const offset = text.subarray(at, close).indexOf(BACKSLASH);
       const plainEnd = offset < 0 ? close : at + offset;
-      if (plainEnd > at) {
-        parts.push(decodeModifiedUtf8(text, at, plainEnd) ?? fail('invalid UTF-8 sequence in string'));
-      }
+      if (!appendModifiedUtf8(builder, text, at, plainEnd, false)) fail('invalid UTF-8 sequence in string');
       if (plainEnd === close) break;
       const letter = text[plainEnd + 1] as number;
       if (letter === LETTER_U) {
-        at = this.#unicodeEscape(plainEnd, close, parts);
+        at = this.#unicodeEscape(plainEnd, close, builder);
       } else {
-        parts.push(ESCAPES[String.fromCharCode(letter)] ?? fail('invalid escape sequence in string'));
+        builder.codepoint(ESCAPES.get(letter) ?? fail('invalid escape sequence in string'));
         at = plainEnd + 2;
       }
     }
-    return parts.join('');
+    return builder.toString();
   }
 
   /** Decodes \uXXXX at `at`, or a surrogate pair of two; returns the offset after it. */
-  #unicodeEscape(at: number, close: number, parts: string[]): number {
+  #unicodeEscape(at: number, close: number, builder: StringBuilder): number {
     const { text } = this.#tokens;
     let cp = hex4(text, at + 2);
     let end = at + 6;
@@ -167,25 +173,21 @@ class Parser {
       }
     }
     if (!isValidCodepoint(cp)) {
-      const raw = decodeModifiedUtf8(text, at, Math.min(end, close + 1), true);
+      const raw = decodeModifiedUtf8(text, at, Math.min(end, close + 1));
       fail(`${raw} is not a valid Unicode character`);
     }
-    parts.push(String.fromCodePoint(cp));
+    builder.codepoint(cp);
     return end;
   }
 }
 
-const ESCAPES: { readonly [letter: string]: string | undefined } = Object.assign(Object.create(null), {
-  '"': '"',
-  "'": "'",
-  '\\': '\\',
-  '/': '/',
-  b: '\b',
-  f: '\f',
-  n: '\n',
-  r: '\r',
-  t: '\t',
-});
+/** What a letter after a backslash stands for, both as code points. */
+const ESCAPES: ReadonlyMap<number, number> = new Map(
+  (['""', "''", '\\\\', '//', 'b\b', 'f\f', 'n\n', 'r\r', 't\t'] as const).map((pair) => [
+    pair.charCodeAt(0),
+    pair.charCodeAt(1),
+  ]),
+);
 
 /** Four hexadecimal digits at `at`, or -1. A quote ends every string, so this never runs into the next token. */
 function hex4(text: Uint8Array, at: number): number {

@@ -97,7 +97,7 @@ export class JsonReader {
   #stray(results: JsonResult[]): void {
     const token = this.#text.subarray(this.#tokenStart, this.#length);
     const nul = token.indexOf(0);
-    this.#reject(texts.stray(decodeModifiedUtf8(token, 0, nul < 0 ? token.length : nul, true)), results);
+    this.#reject(texts.stray(decodeModifiedUtf8(token, 0, nul < 0 ? token.length : nul)), results);
   }
 
   #reject(error: string, results: JsonResult[]): void {

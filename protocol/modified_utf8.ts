@@ -35,32 +35,64 @@ function decodeCodepoint(bytes: Uint8Array, at: number, end: number): number {
   return cp;
 }
 
-/**
- * Decodes bytes `start`..`end` to a string. Returns undefined at the first invalid sequence, or, with `replace`, puts
- * U+FFFD in its place.
- */
-export function decodeModifiedUtf8(bytes: Uint8Array, start: number, end: number, replace: true): string;
-export function decodeModifiedUtf8(bytes: Uint8Array, start: number, end: number, replace?: false): string | undefined;
-export function decodeModifiedUtf8(bytes: Uint8Array, start: number, end: number, replace = false): string | undefined {
-  const parts: string[] = [];
-  let run = start;
-  let at = start;
-  while (at < end) {
-    if ((bytes[at] as number) < 0x80) {
-      at++;
-      continue;
-    }
-    if (run < at) parts.push(ascii(bytes, run, at));
-    let cp = decodeCodepoint(bytes, at, end);
-    if (cp < 0) {
-      if (!replace) return undefined;
-      cp = 0xfffd;
-    }
-    parts.push(String.fromCodePoint(cp));
-    at = run = next;
+/** Code units joined to a string in one go; a list of single characters would take many times the room. */
+const BLOCK_UNITS = 4096;
+
+/** Collects code points into a string, in memory that is in proportion to it. */
+export class StringBuilder {
+  readonly #units = new Uint16Array(BLOCK_UNITS);
+  #length = 0;
+  #text = '';
+
+  codepoint(cp: number): void {
+    if (this.#length > BLOCK_UNITS - 2) this.#flush();
+    if (cp > 0xffff) {
+      this.#units[this.#length++] = 0xd800 + ((cp - 0x10000) >> 10);
+      this.#units[this.#length++] = 0xdc00 + ((cp - 0x10000) & 0x3ff);
+    } else this.#units[this.#length++] = cp;
   }
-  if (run < end) parts.push(ascii(bytes, run, end));
-  return parts.length === 1 ? parts[0] : parts.join('');
+
+  toString(): string {
+    this.#flush();
+    return this.#text;
+  }
+
+  #flush(): void {
+    this.#text += String.fromCharCode.apply(null, this.#units.subarray(0, this.#length) as unknown as number[]);
+    this.#length = 0;
+  }
+}
+
+/** Appends bytes `start`..`end` to a string; false at the first invalid sequence, or U+FFFD in its place. */
+export function appendModifiedUtf8(
+  to: StringBuilder,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  replace: boolean,
+): boolean {
+  for (let at = start; at < end; at = next) {
+    const cp = decodeCodepoint(bytes, at, end);
+    if (cp < 0 && !replace) return false;
+    to.codepoint(cp < 0 ? 0xfffd : cp);
+  }
+  return true;
+}
+
+/** Decodes bytes `start`..`end` to a string, with U+FFFD for each invalid sequence. */
+export function decodeModifiedUtf8(bytes: Uint8Array, start: number, end: number): string {
+  const builder = new StringBuilder();
+  appendModifiedUtf8(builder, bytes, start, end, true);
+  return builder.toString();
+}
+
+/** True when all bytes `start`..`end` are below 0x80 and none is `except`. */
+export function isPlainAscii(bytes: Uint8Array, start: number, end: number, except: number): boolean {
+  for (let i = start; i < end; i++) {
+    const byte = bytes[i] as number;
+    if (byte >= 0x80 || byte === except) return false;
+  }
+  return true;
 }
 
 /** Decodes bytes below 0x80. */

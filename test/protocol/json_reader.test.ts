@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { JsonReader, type JsonResult } from '../../protocol/json_reader.js';
 import { encodeJson } from '../../protocol/json_writer.js';
+import { isValidCodepoint } from '../../protocol/modified_utf8.js';
 
 /** Input and results as latin-1 text: a value as it would be echoed, an error with an exclamation mark. */
 function read(...chunks: string[]): string[] {
@@ -177,23 +178,36 @@ t.test('any bytes, cut in any way, give the same results and never throw', async
   );
 });
 
+/** A text that shows a value with its members sorted: their order on the wire is not kept where hash buckets collide. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_, each: unknown) => {
+    if (typeof each === 'bigint') return `${each}n`;
+    if (typeof each !== 'object' || each === null || Array.isArray(each)) return each;
+    return Object.entries(each).sort(([a], [b]) => (a < b ? -1 : 1));
+  });
+}
+
 t.test('what the writer writes the reader reads back', async () => {
+  const text = fc
+    .string({ unit: 'binary', maxLength: 8 })
+    .filter((each) => [...each].every((c) => isValidCodepoint(c.codePointAt(0) as number)));
   const json = fc.letrec((tie) => ({
     value: fc.oneof(
       { maxDepth: 4 },
       fc.constant(null),
       fc.boolean(),
       fc.bigInt({ min: -(2n ** 63n), max: 2n ** 64n - 1n }),
-      fc.string({ unit: 'grapheme' }).filter((s) => !/[\ufdd0-\ufdef\ufffe\uffff]/.test(s)),
+      fc.double({ noNaN: true, noDefaultInfinity: true }).filter((each) => !Number.isInteger(each)),
+      text,
       fc.array(tie('value'), { maxLength: 5 }),
-      fc.dictionary(fc.string({ maxLength: 4 }), tie('value'), { maxKeys: 5 }),
+      fc.dictionary(text, tie('value'), { maxKeys: 5 }),
     ),
   })).value;
   fc.assert(
     fc.property(json, fc.boolean(), (value, pretty) => {
-      const text = encodeJson(value, { pretty });
-      const [result] = new JsonReader().feed(Buffer.from(`${text} `));
-      return result !== undefined && 'value' in result && encodeJson(result.value, { pretty }) === text;
+      const [result] = new JsonReader().feed(Buffer.from(`${encodeJson(value, { pretty })} `));
+      return result !== undefined && 'value' in result && canonical(result.value) === canonical(value);
     }),
+    { numRuns: 1000 },
   );
 });

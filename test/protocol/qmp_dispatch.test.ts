@@ -125,3 +125,50 @@ t.test('any input has exactly one answer', async () => {
     }),
   );
 });
+
+t.test('any bytes, cut in any way, are answered the same and never throw', async () => {
+  const fragment = fc.oneof(
+    fc.constantFrom(
+      NEGOTIATE,
+      WITH_OOB,
+      '{"execute":"stop","id":',
+      '{"exec-oob":"urgent"}',
+      '{"execute":"migrate"}',
+      '}',
+    ),
+    fc.constantFrom(
+      '[',
+      ']',
+      ',',
+      '"',
+      "'",
+      '\n',
+      '\xff',
+      '\\u0000',
+      '1',
+      'null',
+      '{"id":{"2":0,"1":0},"arguments":{}}',
+    ),
+    fc.uint8Array({ maxLength: 3 }).map((bytes) => Buffer.from(bytes).toString('latin1')),
+  );
+  const stream = fc.array(fragment, { maxLength: 20 }).map((parts) => Buffer.from(parts.join(''), 'latin1'));
+  const answers = (chunks: Uint8Array[]): string => {
+    const reader = new JsonReader();
+    const pure = new QmpSession((name) => (name === 'urgent' ? urgent : findCommand(name)));
+    const lines = chunks.flatMap((chunk) =>
+      reader.feed(chunk).map((input) => {
+        const dispatch = pure.dispatch(input);
+        return dispatch.kind === 'reply' ? encodeJson(dispatch.message) : encodeJson(dispatch.success(undefined));
+      }),
+    );
+    return lines.join('\r\n');
+  };
+  fc.assert(
+    fc.property(stream, fc.array(fc.nat(300), { maxLength: 10 }), (bytes, cuts) => {
+      const edges = [...cuts.filter((cut) => cut < bytes.length).sort((a, b) => a - b), bytes.length];
+      const chunks = edges.map((edge, i) => bytes.subarray(i > 0 ? edges[i - 1] : 0, edge));
+      return answers(chunks) === answers([bytes]);
+    }),
+    { numRuns: 1000 },
+  );
+});
