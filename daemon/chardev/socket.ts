@@ -1,5 +1,5 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { listenUnix } from '../qmp/unix_listener.js';
+import { listenUnix } from '../sockets/unix_listener.js';
 import { type Chardev, PendingInput } from './chardev.js';
 
 /** A UNIX socket: one peer at a time. Output while nobody is connected is dropped. */

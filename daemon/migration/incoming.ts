@@ -85,11 +85,14 @@ export class Incoming {
       if (message.type === 'connected') this.#connected(message.fd);
       else this.#settling = this.#settling.then(() => this.#message(message));
     });
-    await new Promise<void>((resolve) => port1.on('close', resolve));
-    await new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+    await Promise.all([
+      new Promise<void>((resolve) => port1.once('close', resolve)),
+      new Promise<void>((resolve) => worker.once('exit', () => resolve())),
+    ]);
     await this.#settling;
     closeFd(this.#listener);
     if (this.#connection !== undefined) closeFd(this.#connection);
+    this.#connection = undefined;
     if (this.address.kind === 'unix') unlinkSync(this.address.path);
     if (crash) this.#fail(`the migration thread ended: ${crash.message}`);
   }

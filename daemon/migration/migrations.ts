@@ -12,6 +12,7 @@ import type {
 import type { Emit, Lifecycle } from '../lifecycle/lifecycle.js';
 import type { DaemonLog } from '../log.js';
 import type { Machine } from '../machine/machine.js';
+import { removeStaleSocket } from '../sockets/unix_listener.js';
 import { DEFAULT_BUFFER_BYTES, MIN_BUFFER_BYTES } from './budget.js';
 import { Incoming } from './incoming.js';
 import { incomingInfo, outgoingInfo } from './info.js';
@@ -104,6 +105,11 @@ export class Migrations {
       const resolved = await resolveMigrationAddress(address, true).catch((error: Error) => {
         throw genericError(error.message);
       });
+      if (resolved.kind === 'unix') {
+        await removeStaleSocket(resolved.path).catch((error: Error) => {
+          throw genericError(error.message);
+        });
+      }
       const { fd, port } = bind(resolved);
       const actual: SocketAddress = resolved.kind === 'tcp' ? { ...resolved, port } : resolved;
       this.#incoming = new Incoming(fd, actual, {

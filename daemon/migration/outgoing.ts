@@ -144,8 +144,10 @@ export class Outgoing {
     port1.on('message', (message: OutgoingMessage) => {
       this.#settling = this.#settling.then(() => this.#message(message));
     });
-    await new Promise<void>((resolve) => port1.on('close', resolve));
-    await new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+    await Promise.all([
+      new Promise<void>((resolve) => port1.once('close', resolve)),
+      new Promise<void>((resolve) => worker.once('exit', () => resolve())),
+    ]);
     await this.#settling;
     if (this.active) {
       const outcomeUnknown = Atomics.load(this.progress.control, CONTROL.VERDICT) === VERDICT.COMMITTED;

@@ -24,6 +24,8 @@ import { Throttle } from './throttle.js';
 const HANDSHAKE_TIMEOUT_MS = 30_000;
 /** While the guest stands still, a destination that shows no sign of life for this long has failed. */
 export const STALL_LIMIT_MS = 5_000;
+/** Two syncs of the dirty log are at least this far apart. */
+const MIN_SYNC_INTERVAL_MS = 10;
 /** Slices of a wait, between which the thread looks whether it was cancelled or the peer is gone. */
 const SLICE_MS = 50;
 
@@ -88,6 +90,7 @@ export class OutgoingEngine {
     const policy = this.#policy;
     const throttle = new Throttle(nowMs());
     const link = new LinkMeter(nowMs());
+    let lastSyncMs = Number.NEGATIVE_INFINITY;
     for (;;) {
       this.#checkCancelled();
       this.#checkPeer(channel);
@@ -106,7 +109,10 @@ export class OutgoingEngine {
           break;
         }
         case 'sync': {
+          // Passes over a handful of pages would follow each other faster than anyone could be told of them.
+          this.#pauseFor(lastSyncMs + MIN_SYNC_INTERVAL_MS - nowMs(), channel);
           const now = nowMs();
+          lastSyncMs = now;
           const figures = link.measure(now, channel.sentBytes, policy.pagesSentTotal);
           const result = policy.synced(now, tracker.sync(), figures);
           this.#figure(
@@ -268,7 +274,8 @@ export class OutgoingEngine {
   #applyControls(): boolean {
     const wanted = Atomics.load(this.#data.progress.control, CONTROL.EXTEND) === 1;
     const policy = this.#policy;
-    if (policy instanceof PrecopyPolicy) policy.setDowntimeLimitMs(this.#parameter(PARAMETER.DOWNTIME_LIMIT_MS));
+    const limitMs = this.#parameter(PARAMETER.DOWNTIME_LIMIT_MS);
+    if (policy instanceof PrecopyPolicy && policy.downtimeLimitMs !== limitMs) policy.setDowntimeLimitMs(limitMs);
     if (wanted === policy.extended) return false;
     const changed = wanted ? policy.extendLive() : policy.endLive();
     this.#figure(FIGURE.EXTENDED, policy.extended ? 1 : 0);

@@ -13,7 +13,7 @@ import type {
 import { type CommandContext, QmpConnection } from './connection.js';
 import { CLIENT_LIMITS, type ClientLimits, FLUSH_MS, MAX_CLIENTS } from './limits.js';
 import type { QmpLog } from './log.js';
-import { listenUnix } from './unix_listener.js';
+import { listenUnix } from '../sockets/unix_listener.js';
 import { wallClockMicroseconds } from './wall_clock.js';
 
 /**

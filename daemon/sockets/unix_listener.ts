@@ -16,7 +16,7 @@ export async function listenUnix(server: Server, path: string): Promise<void> {
   if (bytes === 0 || bytes > MAX_PATH_BYTES || path.includes('\0')) {
     throw refused(path, `the path must have 1 to ${MAX_PATH_BYTES} bytes, none of them 0; it has ${bytes}`);
   }
-  await removeStale(path);
+  await removeStaleSocket(path);
   await new Promise<void>((resolve, reject) => {
     const failed = (cause: Error) => reject(refused(path, cause.message, cause));
     server.once('error', failed);
@@ -33,7 +33,8 @@ export async function listenUnix(server: Server, path: string): Promise<void> {
   });
 }
 
-async function removeStale(path: string): Promise<void> {
+/** Removes a socket file that nobody listens on. One that somebody listens on, and any other file, is refused. */
+export async function removeStaleSocket(path: string): Promise<void> {
   const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
     throw refused(path, error.message, error);
