@@ -10,10 +10,10 @@ import type {
   EventName,
   VersionInfo,
 } from '../../schemas/generated/qmp.js';
+import { listenUnix } from '../sockets/unix_listener.js';
 import { type CommandContext, QmpConnection } from './connection.js';
 import { CLIENT_LIMITS, type ClientLimits, FLUSH_MS, MAX_CLIENTS } from './limits.js';
 import type { QmpLog } from './log.js';
-import { listenUnix } from '../sockets/unix_listener.js';
 import { wallClockMicroseconds } from './wall_clock.js';
 
 /**
