@@ -1,5 +1,5 @@
 /** One daemon: a machine, its console, its QMP server and its migrations, put together and taken apart. */
-import { unlinkSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { loadKernel } from './boot/load_kernel.js';
 import { openChardev } from './chardev/open.js';
 import { SerialConsole } from './chardev/serial_console.js';
@@ -141,7 +141,7 @@ export class Daemon {
     const flushed = new Promise<void>((resolve) => setTimeout(resolve, CONSOLE_FLUSH_MS).unref());
     await Promise.race([this.#console.close(), flushed]);
     await this.#machine.dispose();
-    if (this.#options.pidfile !== undefined) unlinkSync(this.#options.pidfile);
+    if (this.#options.pidfile !== undefined) rmSync(this.#options.pidfile, { force: true });
   }
 }
 

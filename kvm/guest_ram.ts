@@ -163,9 +163,18 @@ export class GuestRam implements Disposable {
     this.#mark(base, length);
   }
 
-  /** Gives RAM pages their memory now, in one call, instead of by a fault each. */
-  populate(firstPage: number, count: number): void {
-    this.#mapping.advise(MADV_POPULATE_WRITE, firstPage * PAGE_SIZE, count * PAGE_SIZE);
+  /**
+   * Gives RAM pages their memory now, in one call, instead of by a fault each.
+   * @returns false where this kernel cannot (before Linux 5.14): the pages then fault as they are written
+   */
+  populate(firstPage: number, count: number): boolean {
+    try {
+      this.#mapping.advise(MADV_POPULATE_WRITE, firstPage * PAGE_SIZE, count * PAGE_SIZE);
+      return true;
+    } catch (error) {
+      if (error instanceof SysError && error.code === 'EINVAL') return false;
+      throw error;
+    }
   }
 
   /** Starts or stops tracking of this process's own writes; starting forgets what was marked before. */

@@ -29,6 +29,9 @@ export interface LifecycleOptions {
 
 type Shutdown = EventData<'SHUTDOWN'>;
 
+/** States in which there is no guest here any more, or none that could go on: what its vCPUs still report changes nothing. */
+const OVER: ReadonlySet<RunState> = new Set(['inmigrate', 'postmigrate', 'shutdown', 'internal-error']);
+
 export class Lifecycle {
   readonly #machine: Machine;
   readonly #options: LifecycleOptions;
@@ -41,6 +44,8 @@ export class Lifecycle {
   #queue: Promise<unknown> = Promise.resolve();
   /** What the guest did to itself while a migration held it paused. */
   #heldStop: GuestStop | undefined;
+  /** A user said `stop` while a migration held the guest paused. */
+  #stopWanted = false;
 
   constructor(machine: Machine, options: LifecycleOptions) {
     this.#machine = machine;
@@ -73,6 +78,7 @@ export class Lifecycle {
   stop(): Promise<void> {
     return this.#serial(async () => {
       if (this.#status === 'inmigrate') this.#autostart = false;
+      if (this.#status === 'finish-migrate') this.#stopWanted = true;
       if (this.running) await this.#pause('paused');
     });
   }
@@ -124,7 +130,7 @@ export class Lifecycle {
       this.#heldStop = stop;
       return;
     }
-    if (!this.running) return;
+    if (OVER.has(this.#status)) return;
     switch (stop.cause) {
       case 'reset':
         log.info({ vcpu, by: stop.by }, 'the guest asked for a reset');
@@ -154,6 +160,7 @@ export class Lifecycle {
   pauseForMigration(): Promise<{ runState: RunState; pendingReset: boolean }> {
     return this.#serial(async () => {
       const runState = this.#status;
+      this.#stopWanted = false;
       if (runState === 'running') await this.#pause('finish-migrate');
       else this.#status = 'finish-migrate';
       const held = this.#heldStop;
@@ -176,8 +183,9 @@ export class Lifecycle {
       if (this.#status !== 'finish-migrate') return;
       const held = this.#heldStop;
       this.#heldStop = undefined;
-      if (runState === 'running') await this.#run('running');
-      else this.#status = runState;
+      if (runState !== 'running') this.#status = runState;
+      else if (this.#stopWanted) this.#status = 'paused';
+      else await this.#run('running');
       if (held) await this.#guestStop(0, held);
     });
   }
@@ -211,9 +219,10 @@ export class Lifecycle {
   }
 
   async #pause(status: RunState): Promise<void> {
+    const wasRunning = this.running;
     await this.#machine.park();
     this.#status = status;
-    this.#options.emit('STOP');
+    if (wasRunning) this.#options.emit('STOP');
   }
 
   async #shutdown(cause: Shutdown): Promise<void> {

@@ -1,5 +1,5 @@
 /** Main's end of one incoming migration: it owns the sockets and the thread, loads the machine and runs it. */
-import { unlinkSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { closeFd } from '../../kvm/memory.js';
 import { type SocketAddress, shutdownSocket } from '../../kvm/sockets.js';
@@ -93,7 +93,7 @@ export class Incoming {
     closeFd(this.#listener);
     if (this.#connection !== undefined) closeFd(this.#connection);
     this.#connection = undefined;
-    if (this.address.kind === 'unix') unlinkSync(this.address.path);
+    if (this.address.kind === 'unix') rmSync(this.address.path, { force: true });
     if (crash) this.#fail(`the migration thread ended: ${crash.message}`);
   }
 

@@ -1,9 +1,10 @@
 /** The thread of an incoming migration: it runs the engine once and reports how that ended. */
 import { type MessagePort, workerData } from 'node:worker_threads';
-import { CancelledError, MigrationError } from './errors.js';
+import { MigrationError } from './errors.js';
 import { IncomingEngine } from './incoming_engine.js';
 import { Mailbox } from './mailbox.js';
 import type { IncomingData, IncomingMessage, ToIncoming } from './messages.js';
+import { CONTROL, VERDICT } from './progress.js';
 
 const data = workerData as IncomingData & { port: MessagePort };
 const { port } = data;
@@ -12,8 +13,8 @@ const engine = new IncomingEngine(data, new Mailbox<ToIncoming>(port, data.progr
 try {
   engine.run();
 } catch (error) {
-  // A CancelledError is main's own wish to end: it waits for nothing but the thread's end.
-  if (!(error instanceof CancelledError)) {
+  // When main itself ends the migration, whatever the engine stumbles over is no failure: main waits for the thread's end only.
+  if (Atomics.load(data.progress.control, CONTROL.VERDICT) !== VERDICT.CANCELLED) {
     const stage = error instanceof MigrationError ? error.stage : engine.stage;
     const cause = error instanceof MigrationError ? error.reason : (error as Error).message;
     post({ type: 'failed', stage, cause });

@@ -97,7 +97,7 @@ function mplmInfo(migration: Outgoing): MplmInfo {
     ...(migration.active ? { 'epoch-elapsed': ms(nowMs() - figure(FIGURE.EPOCH_START_MS)) } : {}),
     'non-dirty-pages': figure(FIGURE.NON_DIRTY_PAGES),
     'dirty-pages': figure(FIGURE.DIRTY_PAGES),
-    extended: migration.extended,
+    extended: figure(FIGURE.EXTENDED) === 1,
     firstnondirty: mplm.firstnondirty,
     intervaltime: mplm.intervaltime,
     relaxlivemig: mplm.relaxlivemig,

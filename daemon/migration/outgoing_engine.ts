@@ -169,7 +169,9 @@ export class OutgoingEngine {
     }
     lap('pages');
     const state = this.#message('state', channel);
-    for (const section of state.sections) this.#sendSection(channel, section);
+    const stateBytes = state.sections.reduce((sum, { json }) => sum + json.length, 0);
+    using _state = this.#budget.draw('the machine state', stateBytes);
+    for (const section of state.sections) sendSection(channel, section);
     const sections = state.sections.length;
     const digest: Digest = {
       normalPages: sender.normalPages,
@@ -197,11 +199,6 @@ export class OutgoingEngine {
     this.#post({ type: 'epochs', records: [...this.#policy.records] });
     const endedMs = nowMs();
     this.#post({ type: 'completed', downtimeMs: endedMs - beginMs, breakdown, endedMs });
-  }
-
-  #sendSection(channel: FrameChannel, section: SavedSection): void {
-    using _section = this.#budget.draw(`state section ${section.name}`, section.json.length);
-    channel.sendJson('STATE', `{"section":"${section.name}","version":${STATE_VERSION},"data":${section.json}}`);
   }
 
   /** Waits for main's answer, looking at the peer and at a cancel meanwhile. */
@@ -311,6 +308,10 @@ export class OutgoingEngine {
     this.#figure(FIGURE.EPOCH, policy.epoch);
     this.#figure(FIGURE.EPOCH_START_MS, policy.epochStartMs);
   }
+}
+
+function sendSection(channel: FrameChannel, { name, json }: SavedSection): void {
+  channel.sendJson('STATE', `{"section":"${name}","version":${STATE_VERSION},"data":${json}}`);
 }
 
 /** The state a guest has on arrival: one that was stopped for whatever reason arrives paused. */

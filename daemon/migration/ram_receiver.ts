@@ -74,7 +74,6 @@ export class RamReceiver {
 
   #populate(first: number, count: number): void {
     if (this.#populated.nextClear(first, first + count) === first + count) return;
-    this.#ram.populate(first, count);
-    this.#populated.setRange(first, count);
+    if (this.#ram.populate(first, count)) this.#populated.setRange(first, count);
   }
 }
