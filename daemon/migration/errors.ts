@@ -1,5 +1,6 @@
-/** Where a migration was when it failed. */
-export type MigrationStage = 'connect' | 'handshake' | 'live' | 'stop-and-copy' | 'load' | 'commit';
+/** Where a migration is, or was when it failed: in order. */
+export const MIGRATION_STAGES = ['connect', 'handshake', 'live', 'stop-and-copy', 'load', 'commit'] as const;
+export type MigrationStage = (typeof MIGRATION_STAGES)[number];
 
 /** A migration's end, with the stage and the cause. Both sides report one. */
 export class MigrationError extends Error {

@@ -2,6 +2,7 @@
 import { PAGE_SIZE } from '../../kvm/guest_ram.js';
 import type { MigrationInfo, MigrationStats, MplmInfo, SocketAddress } from '../../schemas/generated/qmp.js';
 import { BUDGET_WORD } from './budget.js';
+import { MIGRATION_STAGES } from './errors.js';
 import type { Incoming } from './incoming.js';
 import type { Outgoing } from './outgoing.js';
 import { FIGURE, nowMs, type SharedProgress } from './progress.js';
@@ -92,7 +93,7 @@ function mplmInfo(migration: Outgoing): MplmInfo {
   const figure = (index: number) => progress.figures[index] as number;
   return {
     policy: mplm.enable ? 'mplm' : 'precopy',
-    stage: migration.status === 'active' ? 'live' : migration.status,
+    stage: migration.status === 'active' ? (MIGRATION_STAGES[figure(FIGURE.STAGE)] ?? 'live') : migration.status,
     epoch: figure(FIGURE.EPOCH),
     ...(migration.active ? { 'epoch-elapsed': ms(nowMs() - figure(FIGURE.EPOCH_START_MS)) } : {}),
     'non-dirty-pages': figure(FIGURE.NON_DIRTY_PAGES),

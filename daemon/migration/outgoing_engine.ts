@@ -10,7 +10,7 @@ import type { SavedSection } from '../machine/machine.js';
 import { STATE_VERSION } from '../machine/state_version.js';
 import { Budget } from './budget.js';
 import { DirtyTracker } from './dirty_tracker.js';
-import { CancelledError, MigrationError, type MigrationStage } from './errors.js';
+import { CancelledError, MIGRATION_STAGES, MigrationError, type MigrationStage } from './errors.js';
 import { ChannelError, FrameChannel } from './frame_channel.js';
 import { LinkMeter } from './link_meter.js';
 import type { Mailbox } from './mailbox.js';
@@ -70,7 +70,7 @@ export class OutgoingEngine {
   }
 
   #converse(channel: FrameChannel, startMs: number): void {
-    this.stage = 'handshake';
+    this.#enter('handshake');
     channel.sendJson('HELLO', {
       version: STREAM_VERSION,
       machine: this.#data.machine,
@@ -78,8 +78,8 @@ export class OutgoingEngine {
     });
     this.#await(channel, 'ACCEPT', HANDSHAKE_TIMEOUT_MS, 'accept');
     using tracker = new DirtyTracker(Vm.attach(this.#data.vmFd), this.#ram, this.#data.dirtyLogInitiallySet);
-    const sender = new RamSender(this.#ram, channel);
-    this.stage = 'live';
+    const sender = new RamSender(this.#ram, channel, this.#data.tcp);
+    this.#enter('live');
     this.#pass();
     this.#post({ type: 'active', setupMs: nowMs() - startMs });
     this.#live(channel, tracker, sender);
@@ -144,7 +144,7 @@ export class OutgoingEngine {
   }
 
   #stopAndCopy(channel: FrameChannel, tracker: DirtyTracker, sender: RamSender): void {
-    this.stage = 'stop-and-copy';
+    this.#enter('stop-and-copy');
     const breakdown: DowntimeBreakdown = {};
     const beginMs = nowMs();
     let lapMs = beginMs;
@@ -182,14 +182,14 @@ export class OutgoingEngine {
     };
     channel.sendJson('DIGEST', digest);
     lap('state');
-    this.stage = 'load';
+    this.#enter('load');
     this.#await(channel, 'READY', STALL_LIMIT_MS, 'load the machine');
     lap('load');
     const { control } = this.#data.progress;
     if (Atomics.compareExchange(control, CONTROL.VERDICT, VERDICT.OPEN, VERDICT.COMMITTED) !== VERDICT.OPEN) {
       throw new CancelledError();
     }
-    this.stage = 'commit';
+    this.#enter('commit');
     this.committed = true;
     channel.sendJson('COMMIT', {});
     this.#await(channel, 'RUNNING', STALL_LIMIT_MS, 'resume');
@@ -289,6 +289,11 @@ export class OutgoingEngine {
 
   #figure(index: number, value: number): void {
     this.#data.progress.figures[index] = value;
+  }
+
+  #enter(stage: MigrationStage): void {
+    this.stage = stage;
+    this.#figure(FIGURE.STAGE, MIGRATION_STAGES.indexOf(stage));
   }
 
   #pass(): void {

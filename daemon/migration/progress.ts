@@ -31,8 +31,10 @@ export const FIGURE = {
   PRECOPY_BYTES: 13,
   DOWNTIME_BYTES: 14,
   EXTENDED: 15,
+  /** Index into MIGRATION_STAGES. */
+  STAGE: 16,
 } as const;
-const FIGURES = 16;
+const FIGURES = 17;
 
 /** Float64Array, written by main. Bytes a second, 0: unlimited; ms. */
 export const PARAMETER = { MAX_BANDWIDTH: 0, DOWNTIME_LIMIT_MS: 1 } as const;

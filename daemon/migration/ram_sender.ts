@@ -1,4 +1,4 @@
-/** Ranges of guest RAM onto the stream: long runs by reference, short ones gathered in one call, holes as metadata. */
+/** Ranges of guest RAM onto the stream: gathered from the mapping by one call a batch, or by reference; holes as metadata. */
 import { type GuestRam, PAGE_SIZE } from '../../kvm/guest_ram.js';
 import { IOV_MAX } from '../../kvm/iovec.js';
 import { encodeRanges, HEADER_BYTES, MAX_FRAME_PAGES, MAX_RANGES } from '../../protocol/migration_stream.js';
@@ -7,8 +7,8 @@ import { PageBitmap } from './policy/bitmap.js';
 import type { PageRanges } from './policy/ranges.js';
 
 const MSG_MORE = 0x8000;
-/** Runs of at least this many pages go by sendfile(2). See docs/decisions/0004-data-path.md. */
-const SENDFILE_PAGES = 16;
+/** Over a UNIX socket, runs of at least this many pages go by sendfile(2); over TCP none does. See docs/decisions/0004-data-path.md. */
+const UNIX_SENDFILE_PAGES = 64;
 
 /** Fills one frame's table: flat [first, count, …]. */
 class Table {
@@ -39,15 +39,17 @@ export class RamSender {
   zeroPages = 0;
   readonly #ram: GuestRam;
   readonly #channel: FrameChannel;
+  readonly #sendfilePages: number;
   /** Pages that were ever touched when the migration began; the rest reads as zero until someone writes there, which the log sees. */
   readonly #populated: PageBitmap;
   readonly #data = new Table();
   readonly #holes = new Table();
   readonly #offset = new DataView(new ArrayBuffer(8));
 
-  constructor(ram: GuestRam, channel: FrameChannel) {
+  constructor(ram: GuestRam, channel: FrameChannel, tcp: boolean) {
     this.#ram = ram;
     this.#channel = channel;
+    this.#sendfilePages = tcp ? Number.POSITIVE_INFINITY : UNIX_SENDFILE_PAGES;
     this.#populated = new PageBitmap(ram.pages);
     for (const [first, end] of ram.populated()) this.#populated.setRange(first, end - first);
   }
@@ -107,7 +109,7 @@ export class RamSender {
     for (let i = 0; i < length; i++) {
       const offset = (ranges[2 * i] as number) * PAGE_SIZE;
       const count = ranges[2 * i + 1] as number;
-      if (count >= SENDFILE_PAGES) {
+      if (count >= this.#sendfilePages) {
         if (iov.count > 0) channel.flush(MSG_MORE);
         channel.sendFile(this.#ram.fd, offset, count * PAGE_SIZE, this.#offset);
       } else {
