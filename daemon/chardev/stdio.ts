@@ -1,12 +1,18 @@
 import { type Chardev, PendingInput } from './chardev.js';
 
-/** The daemon's standard input and output. A terminal is put into raw mode, so that the guest gets every key. */
+const CTRL_C = 3;
+
+/** The daemon's standard input and output. A terminal is put into raw mode, so that the guest gets every key but Ctrl-C. */
 export class StdioChardev implements Chardev {
   readonly #input = new PendingInput(process.stdin);
 
   constructor() {
     if (process.stdin.isTTY) process.stdin.setRawMode(true);
-    process.stdin.on('data', (chunk: Buffer) => this.#input.arrived(chunk));
+    process.stdin.on('data', (chunk: Buffer) => {
+      // Raw mode takes Ctrl-C its meaning; as with QEMU's stdio it ends the daemon.
+      if (process.stdin.isTTY && chunk.includes(CTRL_C)) process.kill(process.pid, 'SIGINT');
+      else this.#input.arrived(chunk);
+    });
     // Nobody reads any more: the output has nowhere to go, as with a closed terminal.
     process.stdout.on('error', () => undefined);
     process.stdin.on('error', () => undefined);
