@@ -85,7 +85,7 @@ async function measure(address: SocketAddress, ram: GuestRam, into: GuestRam): P
   const to = address.kind === 'tcp' ? { ...address, port: listener.port } : address;
   const fd = startConnect(to);
   while (!waitFor(fd, POLLOUT, 100));
-  finishConnect(fd);
+  if (finishConnect(fd) !== 0) throw new Error('could not connect');
   setBlocking(fd);
   waitFor(listener.fd, POLLIN, 1000);
   const peer = acceptFrom(listener.fd);

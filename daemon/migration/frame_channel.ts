@@ -3,7 +3,7 @@ import { errnoName } from '../../kvm/errors.js';
 import { IoVector } from '../../kvm/iovec.js';
 import * as libc from '../../kvm/libc_unsafe.js';
 import { Mapping } from '../../kvm/memory.js';
-import { MSG_NOSIGNAL, MSG_WAITALL, POLLIN, setSocketBuffers, waitFor } from '../../kvm/sockets.js';
+import { MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL, POLLIN, setSocketBuffers, waitFor } from '../../kvm/sockets.js';
 import {
   decodeHeader,
   decodeJson,
@@ -16,6 +16,7 @@ import {
   RANGE_BYTES,
 } from '../../protocol/migration_stream.js';
 import type { Budget } from './budget.js';
+import { nowMs } from './progress.js';
 
 const ENDED = 1;
 /** What the kernel may hold of one more packet than a socket buffer's size says. */
@@ -49,11 +50,14 @@ export class FrameChannel implements Disposable {
   #received = 0;
   #sentFrames = 0;
   #receivedFrames = 0;
+  /** The peer's answers are small: what has begun to arrive arrives within this time. Undefined: it may take as long as it wants. */
+  readonly #receiveLimitMs: number | undefined;
 
   /** Bounds the socket's buffers and draws them, and the tables, from `budget`. @throws BudgetError */
-  constructor(fd: number, budget: Budget, direction: 'send' | 'receive') {
+  constructor(fd: number, budget: Budget, direction: 'send' | 'receive', receiveLimitMs?: number) {
     this.fd = fd;
     this.#direction = direction;
+    this.#receiveLimitMs = receiveLimitMs;
     this.#draw(budget);
     this.#buffer = Mapping.anonymous(HEADER_BYTES + MAX_JSON_BYTES);
     this.#bytes = this.#buffer.view(0, this.#buffer.byteLength);
@@ -171,7 +175,7 @@ export class FrameChannel implements Disposable {
   /** Fills the memory that `iov` names with the next bytes of the stream. */
   receivePayload(): void {
     const bytes = this.#iov.bytesLeft;
-    const rc = this.#iov.receiveAll(this.fd, MSG_WAITALL, ENDED);
+    const rc = this.#receiveLimitMs === undefined ? this.#receiveAll() : this.#receiveWithin(this.#receiveLimitMs);
     if (rc === ENDED) throw new ChannelError(`the peer closed the connection at stream offset ${this.#received}`);
     if (rc < 0) throw new ChannelError(`receiving failed: ${errnoName(-rc)}`);
     this.#received += bytes;
@@ -181,6 +185,25 @@ export class FrameChannel implements Disposable {
   discard(timeoutMs: number): boolean {
     if (!this.readable(timeoutMs)) return true;
     return libc.recv(this.fd, this.#buffer.address, this.#buffer.byteLength, 0) > 0;
+  }
+
+  #receiveAll(): number {
+    return this.#iov.receiveAll(this.fd, MSG_WAITALL, ENDED);
+  }
+
+  #receiveWithin(limitMs: number): number {
+    const deadlineMs = nowMs() + limitMs;
+    for (;;) {
+      const rc = this.#iov.receiveAll(this.fd, MSG_DONTWAIT, ENDED);
+      if (rc !== -EAGAIN) return rc;
+      const leftMs = deadlineMs - nowMs();
+      if (leftMs <= 0) {
+        throw new ChannelError(
+          `the peer sent only a part of a frame within ${limitMs} ms, at stream offset ${this.#received}`,
+        );
+      }
+      waitFor(this.fd, POLLIN, Math.ceil(leftMs));
+    }
   }
 
   #receive(at: number, length: number): void {

@@ -25,6 +25,8 @@ import { CONTROL, FIGURE, nowMs, VERDICT } from './progress.js';
 import { RamReceiver } from './ram_receiver.js';
 
 const SLICE_MS = 50;
+/** Sections of machine state that are no vCPU's: the VM's and the devices'. */
+const MAX_SECTIONS_BESIDE_VCPUS = 2;
 /** How often the source is told that loading goes on. */
 const ALIVE_MS = 250;
 /** How long a source may take to read a refusal before the connection is closed. */
@@ -99,6 +101,9 @@ export class IncomingEngine {
             break;
           case 'STATE':
             this.stage = 'load';
+            if (sections.length === MAX_SECTIONS_BESIDE_VCPUS + this.#data.machine.vcpus) {
+              throw new StreamError('more sections of machine state than the machine has', offset);
+            }
             drawn.push(budget.draw('a section of machine state', header.bodyBytes));
             sections.push(arrivedSection(channel.receiveJson(header)));
             break;

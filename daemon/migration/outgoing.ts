@@ -1,5 +1,6 @@
 /** Main's end of one outgoing migration: it owns the socket and the thread, and does for the thread what only main may do. */
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { SysError, strerror } from '../../kvm/errors.js';
 import { closeFd } from '../../kvm/memory.js';
 import { type SocketAddress, shutdownSocket, startConnect } from '../../kvm/sockets.js';
 import type { MigrationStatus, RunState } from '../../schemas/generated/qmp.js';
@@ -49,6 +50,8 @@ export class Outgoing {
   extended = false;
   readonly #options: OutgoingOptions;
   #fd: number | undefined;
+  /** Where it connects to, once that is resolved. */
+  #target: string | undefined;
   #port: MessagePort | undefined;
   /** The guest's run state before the final pause, once there was one. */
   #runStateBefore: RunState | undefined;
@@ -102,14 +105,21 @@ export class Outgoing {
     try {
       const to = await address();
       if (this.#cancelled) throw new Error('cancelled');
+      this.#target = to.kind === 'unix' ? to.path : `${to.host}:${to.port}`;
       this.#fd = startConnect(to);
       await this.#thread(this.#fd, to.kind === 'tcp');
     } catch (error) {
-      await this.#end({ type: 'failed', stage: 'connect', cause: (error as Error).message, outcomeUnknown: false });
+      await this.#end({ type: 'failed', stage: 'connect', cause: this.#connectFailure(error), outcomeUnknown: false });
     } finally {
       if (this.#fd !== undefined) closeFd(this.#fd);
       this.#fd = undefined;
     }
+  }
+
+  /** QEMU's sentence where the kernel refused the connection. */
+  #connectFailure(error: unknown): string {
+    if (error instanceof SysError && error.syscall === 'connect') return strerror(error.errno);
+    return (error as Error).message;
   }
 
   get #cancelled(): boolean {
@@ -223,7 +233,10 @@ export class Outgoing {
       this.#close('cancelled', nowMs());
       return;
     }
-    this.errorDesc = describeFailure(message.stage, message.cause);
+    this.errorDesc =
+      message.stage === 'connect' && this.#target !== undefined
+        ? `Failed to connect to '${this.#target}': ${message.cause}`
+        : describeFailure(message.stage, message.cause);
     this.#close('failed', nowMs());
   }
 

@@ -2,6 +2,7 @@
  * The source's side of one migration, on a thread of its own that may block in the socket: handshake, live epochs, stop-and-copy,
  * commit. The policy says what to send; main pauses the guest and hands over its state when asked.
  */
+import { strerror } from '../../kvm/errors.js';
 import { GuestRam, PAGE_SIZE } from '../../kvm/guest_ram.js';
 import { finishConnect, POLLOUT, setBlocking, setNoDelay, setSendTimeout, waitFor } from '../../kvm/sockets.js';
 import { Vm } from '../../kvm/vm.js';
@@ -56,11 +57,12 @@ export class OutgoingEngine {
     const startMs = nowMs();
     const { fd } = this.#data;
     while (!waitFor(fd, POLLOUT, SLICE_MS)) this.#checkCancelled();
-    finishConnect(fd);
+    const refused = finishConnect(fd);
+    if (refused !== 0) throw new MigrationError('connect', strerror(refused));
     this.#checkCancelled();
     setBlocking(fd);
     if (this.#data.tcp) setNoDelay(fd);
-    using channel = new FrameChannel(fd, this.#budget, 'send');
+    using channel = new FrameChannel(fd, this.#budget, 'send', STALL_LIMIT_MS);
     using _ranges = this.#budget.draw('table of ranges', PageRanges.bytesFor(MAX_RANGES));
     try {
       this.#converse(channel, startMs);
@@ -225,7 +227,10 @@ export class OutgoingEngine {
       const body = channel.receiveJson(header);
       if (header.type === answer) return;
       if (header.type === 'REFUSE') throw this.#refused(body);
-      if (header.type !== 'ALIVE') throw new MigrationError(this.stage, `the destination sent ${header.type}`);
+      // Only while it loads has a destination a reason to take longer.
+      if (header.type !== 'ALIVE' || this.stage !== 'load') {
+        throw new MigrationError(this.stage, `the destination sent ${header.type}`);
+      }
       deadlineMs = nowMs() + timeoutMs;
     }
   }
