@@ -231,7 +231,7 @@ export function struct<T>(name: string, members: Record<string, FieldType>): Str
       const out: Record<string, unknown> = {};
       for (const f of fields) if (!f.hidden) out[f.name] = f.codec.fromJson(source[f.name], `${path}.${f.name}`);
       for (const member of Object.keys(source)) {
-        if (!(member in out)) throw new LayoutError(`${path}.${member}`, 'absent', source[member]);
+        if (!Object.hasOwn(out, member)) throw new LayoutError(`${path}.${member}`, 'absent', source[member]);
       }
       return out as T;
     },
