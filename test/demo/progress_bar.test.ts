@@ -1,0 +1,86 @@
+import t from 'tap';
+import { ProgressBar } from '../../demo/progress_bar.js';
+import { heartbeatFault, heartbeats } from '../../demo/serial_line.js';
+import { count, mebibytes, seconds, table } from '../../demo/units.js';
+import type { MigrationInfo } from '../../schemas/generated/qmp.js';
+
+const MIB = 2 ** 20;
+
+/** An answer of query-migrate with the members that the bar looks at. */
+function answer(status: string, timeMs: number, transferred: number, nonDirty: number): MigrationInfo {
+  return {
+    status,
+    'total-time': timeMs,
+    ram: { transferred, total: 400 * 4096, 'page-size': 4096 },
+    mplm: { epoch: 2, 'non-dirty-pages': nonDirty, 'dirty-pages': 1234 },
+  } as unknown as MigrationInfo;
+}
+
+function output(isTTY: boolean, columns?: number) {
+  const written: string[] = [];
+  return { isTTY, columns, written, write: (text: string) => written.push(text) };
+}
+
+t.test('on a terminal one line is rewritten, and ended once', async (t) => {
+  const out = output(true, 200);
+  const bar = new ProgressBar(out);
+  bar.show(answer('active', 1000, 100 * MIB, 300), 0);
+  bar.show(answer('active', 2000, 300 * MIB, 200), 1);
+  bar.end();
+  bar.end();
+  t.same(out.written, [
+    '\r  [####............]  25 %  1.0 s  100 MiB, 100 MiB/s  epoch 2: 1,234 dirty\x1b[K',
+    '\r  [########........]  50 %  2.0 s  300 MiB, 130 MiB/s  epoch 2: 1,234 dirty\x1b[K',
+    '\n',
+  ]);
+});
+
+t.test('a line never wraps on a narrow terminal', async (t) => {
+  const out = output(true, 20);
+  new ProgressBar(out).show(answer('active', 1000, MIB, 300), 0);
+  t.equal(out.written[0], '\r  [####............\x1b[K');
+});
+
+t.test('elsewhere there is a line a second, and one at the end', async (t) => {
+  const out = output(false);
+  const bar = new ProgressBar(out);
+  for (let ms = 0; ms < 2500; ms += 100) bar.show(answer('active', ms + 1, ms * MIB, 300), ms);
+  bar.show(answer('completed', 2500, 2500 * MIB, 0), 2500);
+  bar.end();
+  t.equal(out.written.length, 4);
+  t.equal(out.written[3], '  [################] 100 %  2.5 s  2500 MiB  done\n');
+});
+
+t.test('a migration that has not begun shows nothing', async (t) => {
+  const out = output(false);
+  new ProgressBar(out).show({ status: 'setup' }, 0);
+  t.same(out.written, []);
+});
+
+t.test('heartbeats are read from whole lines, and a gap or a repetition is named', async (t) => {
+  const text = 'GUEST-UP ram=64\nHB 1 passes=0\nHB 2 passes=0\nHB 3 pas';
+  t.same(heartbeats(text), [1, 2]);
+  t.same(heartbeats(`${text}ses=1\n`), [1, 2, 3]);
+  t.equal(heartbeatFault([4, 5, 6]), undefined);
+  t.equal(heartbeatFault([4, 6]), 'heartbeat 6 follows heartbeat 4');
+  t.equal(heartbeatFault([4, 4]), 'heartbeat 4 follows heartbeat 4');
+});
+
+t.test('numbers are written for people', async (t) => {
+  t.equal(count(0), '0');
+  t.equal(count(123), '123');
+  t.equal(count(1234567), '1,234,567');
+  t.equal(mebibytes(2.25 * MIB), '2.3 MiB');
+  t.equal(mebibytes(100.4 * MIB), '100 MiB');
+  t.equal(seconds(1249), '1.2 s');
+  t.equal(
+    table(
+      ['what', 'n'],
+      [
+        ['a', '1'],
+        ['bcdef', '100'],
+      ],
+    ),
+    'what     n\n-----  ---\na        1\nbcdef  100',
+  );
+});
