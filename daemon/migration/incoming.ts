@@ -83,7 +83,11 @@ export class Incoming {
     });
     port1.on('message', (message: IncomingMessage) => {
       if (message.type === 'connected') this.#connected(message.fd);
-      else this.#settling = this.#settling.then(() => this.#message(message));
+      else {
+        this.#settling = this.#settling
+          .then(() => this.#message(message))
+          .catch((error: Error) => this.#fail(`'${message.type}' could not be served: ${error.message}`));
+      }
     });
     await Promise.all([
       new Promise<void>((resolve) => port1.once('close', resolve)),
@@ -107,6 +111,7 @@ export class Incoming {
     switch (message.type) {
       case 'active':
         this.#setStatus('active');
+        await machine.rehearse();
         return;
       case 'load':
         try {

@@ -74,6 +74,7 @@ export class Migrations {
       machine,
       lifecycle,
       console: this.#options.console,
+      log: this.#options.log,
       mplm: this.#settings,
       maxBufferBytes: bound === undefined ? DEFAULT_BUFFER_BYTES : Number(bound),
       maxBandwidth: Number(this.#maxBandwidth),

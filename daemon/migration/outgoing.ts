@@ -5,6 +5,7 @@ import { closeFd } from '../../kvm/memory.js';
 import { type SocketAddress, shutdownSocket, startConnect } from '../../kvm/sockets.js';
 import type { MigrationStatus, RunState } from '../../schemas/generated/qmp.js';
 import type { Lifecycle } from '../lifecycle/lifecycle.js';
+import type { DaemonLog } from '../log.js';
 import type { Machine } from '../machine/machine.js';
 import { describeFailure } from './errors.js';
 import { machineDescription } from './machine_description.js';
@@ -23,6 +24,7 @@ export interface OutgoingOptions {
   machine: Machine;
   lifecycle: Lifecycle;
   console: ConsoleHold;
+  log: DaemonLog;
   mplm: MplmSettings;
   maxBufferBytes: number;
   /** Bytes a second, 0: unlimited; may change while it runs, see `setParameters`. */
@@ -152,7 +154,14 @@ export class Outgoing {
       crash = error;
     });
     port1.on('message', (message: OutgoingMessage) => {
-      this.#settling = this.#settling.then(() => this.#message(message));
+      this.#settling = this.#settling
+        .then(() => this.#message(message))
+        .catch((error: Error) => {
+          this.#options.log.error(
+            { err: error },
+            `'${message.type}' of the migration thread could not be served: ${error.message}`,
+          );
+        });
     });
     await Promise.all([
       new Promise<void>((resolve) => port1.once('close', resolve)),
