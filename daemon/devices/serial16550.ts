@@ -6,58 +6,49 @@ import type { AccessSize, Device, DeviceHost, PioRange, PortDevice } from './dev
 import { blockBytes, DEVICE_WORD_A, DEVICE_WORD_B, DeviceBlock, type IrqLine } from './device_block.js';
 import { type Bound, type DeviceState, DeviceStateError, defineLayout, show } from './layout.js';
 import type { SharedLock } from './lock.js';
-
-// Register offsets (table II).
-const RBR_THR = 0;
-const IER = 1;
-const IIR_FCR = 2;
-const LCR = 3;
-const MCR = 4;
-const LSR = 5;
-const MSR = 6;
-
-const IER_RDI = 0x01;
-const IER_THRI = 0x02;
-const IER_RLSI = 0x04;
-const IER_MSI = 0x08;
-const IER_MASK = 0x0f;
-
-// Interrupt identification (table III), highest priority first.
-const IIR_RLSI = 0x06;
-const IIR_RDI = 0x04;
-const IIR_TIMEOUT = 0x0c;
-const IIR_THRI = 0x02;
-const IIR_MSI = 0x00;
-const IIR_NONE = 0x01;
-const IIR_FIFO_ENABLED = 0xc0;
-
-const FCR_ENABLE = 0x01;
-const FCR_CLEAR_RX = 0x02;
-const FCR_TRIGGER = 0xc0;
-const RX_TRIGGER = [1, 4, 8, 14];
-
-const LCR_DLAB = 0x80;
-
-const MCR_DTR = 0x01;
-const MCR_RTS = 0x02;
-const MCR_OUT1 = 0x04;
-const MCR_OUT2 = 0x08;
-const MCR_LOOP = 0x10;
-const MCR_MASK = 0x1f;
-
-const LSR_DR = 0x01;
-const LSR_OE = 0x02;
-const LSR_THRE = 0x20;
-const LSR_TEMT = 0x40;
-
-const MSR_DELTAS = 0x0f;
-const MSR_TERI = 0x04;
-const MSR_CTS = 0x10;
-const MSR_DSR = 0x20;
-const MSR_RI = 0x40;
-const MSR_DCD = 0x80;
-/** A peer that is always there. */
-const MSR_CONNECTED = MSR_DCD | MSR_DSR | MSR_CTS;
+import {
+  FCR_CLEAR_RX,
+  FCR_ENABLE,
+  FCR_TRIGGER,
+  IER,
+  IER_MASK,
+  IER_MSI,
+  IER_RDI,
+  IER_RLSI,
+  IER_THRI,
+  IIR_FCR,
+  IIR_FIFO_ENABLED,
+  IIR_MSI,
+  IIR_NONE,
+  IIR_RDI,
+  IIR_RLSI,
+  IIR_THRI,
+  IIR_TIMEOUT,
+  LCR,
+  LCR_DLAB,
+  LSR,
+  LSR_DR,
+  LSR_OE,
+  LSR_TEMT,
+  LSR_THRE,
+  MCR,
+  MCR_DTR,
+  MCR_LOOP,
+  MCR_MASK,
+  MCR_OUT1,
+  MCR_OUT2,
+  MCR_RTS,
+  MSR,
+  MSR_CONNECTED,
+  MSR_CTS,
+  MSR_DCD,
+  MSR_DELTAS,
+  MSR_DSR,
+  MSR_RI,
+  MSR_TERI,
+  RBR_THR,
+  RX_TRIGGER,
+} from './serial16550_registers.js';
 
 /** Divisor of 9600 baud. */
 const DEFAULT_DIVISOR = 12;
