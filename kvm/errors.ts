@@ -1,7 +1,11 @@
 import os from 'node:os';
 import { getSystemErrorMap } from 'node:util';
 
-const names = new Map<number, string>(Object.entries(os.constants.errno).map(([name, value]) => [value, name]));
+/** Second names of an errno; the first is the kernel's (include/uapi/asm-generic/errno.h). */
+const ALIASES = new Set(['EWOULDBLOCK', 'ENOTSUP']);
+const names = new Map<number, string>(
+  Object.entries(os.constants.errno).flatMap(([name, value]) => (ALIASES.has(name) ? [] : [[value, name] as const])),
+);
 
 /** The kernel's name of an errno value (`ENOENT`), or `errno N` where it has none. */
 export function errnoName(errno: number): string {

@@ -116,8 +116,8 @@ export class GuestRam implements Disposable {
 
   /** A copy of guest memory. */
   read(gpa: number, length: number): Uint8Array {
-    const out = new Uint8Array(length);
     const base = this.offsetOf(gpa, length);
+    const out = new Uint8Array(length);
     for (let done = 0; done < length; ) {
       const n = windowPart(base + done, length - done);
       out.set(this.#mapping.view(base + done, n), done);

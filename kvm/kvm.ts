@@ -30,10 +30,10 @@ const REQUIRED: readonly (readonly [CapName, string])[] = [
 ];
 
 /** ioctl by name, `SysError` on failure. */
-export function kvmIoctl(fd: number, name: IoctlName, argument: number | libc.Bytes = 0): number {
+export function kvmIoctl(fd: number, name: IoctlName, argument: number | libc.Bytes = 0, about?: string): number {
   const rc =
     typeof argument === 'number' ? libc.ioctl(fd, IOCTL[name], argument) : libc.ioctlBytes(fd, IOCTL[name], argument);
-  return check(name, rc);
+  return check(name, rc, about);
 }
 
 /** The system's KVM device. */
@@ -54,7 +54,7 @@ export class Kvm implements Disposable {
     if (fd < 0) throw new SysError('open', -fd, path);
     const kvm = new Kvm(fd);
     try {
-      const version = kvmIoctl(fd, 'KVM_GET_API_VERSION');
+      const version = kvmIoctl(fd, 'KVM_GET_API_VERSION', 0, path);
       if (version !== KVM_API_VERSION) throw new Error(`${path} speaks KVM API ${version}, not ${KVM_API_VERSION}`);
       requireCapabilities((cap) => kvm.capability(cap));
       return kvm;

@@ -93,7 +93,11 @@ export class Mapping implements Disposable {
     return new DataView(bytes.buffer, bytes.byteOffset, length);
   }
 
-  advise(advice: number, offset = 0, length = this.byteLength): void {
+  /** madvise(2) on a part of the mapping. @throws RangeError when it is not inside, SysError */
+  advise(advice: number, offset = 0, length = this.byteLength - offset): void {
+    if (offset < 0 || length < 0 || offset + length > this.byteLength) {
+      throw new RangeError(`bytes ${offset}+${length} are not inside a mapping of ${this.byteLength} bytes`);
+    }
     check('madvise', libc.madvise(this.address + offset, length, advice), `advice ${advice}`);
   }
 
