@@ -1,6 +1,6 @@
 /** One migration of one guest, measured from outside and by what the source says of it. */
 import { followMigration, incomingUri, MigrationTimeout } from '../demo/migrate.js';
-import type { SerialLine } from '../demo/serial_line.js';
+import { heartbeatFault, heartbeats, type SerialLine } from '../demo/serial_line.js';
 import type { VmProcess } from '../demo/vm_process.js';
 import { configure, type HostName, type Policy, startPair } from './hosts.js';
 import { HEARTBEAT_MS, type Scenario } from './scenarios.js';
@@ -101,7 +101,8 @@ function standstill(before: SerialLine, after: SerialLine): number {
   const last = beats(before).at(-1);
   const first = beats(after)[0];
   if (last === undefined || first === undefined) throw new Error('the guest shows no heartbeats');
-  if (first.n <= last.n) throw new Error(`heartbeat ${first.n} follows heartbeat ${last.n}`);
+  const fault = heartbeatFault(heartbeats(before.received + after.received));
+  if (fault !== undefined) throw new Error(fault);
   return first.atMs - last.atMs - (first.n - last.n) * HEARTBEAT_MS;
 }
 
