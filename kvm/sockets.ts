@@ -23,7 +23,10 @@ const SHUT_RDWR = 2;
 const SOCK_NONBLOCK = 0o4000;
 const EINTR = 4;
 const EAGAIN = 11;
+const ECONNABORTED = 103;
 const EINPROGRESS = 115;
+/** What a socket buffer may be set to: the kernel doubles it, in an int (net/core/sock.c). */
+const MAX_BUFFER_SETTING = 0x3fff_ffff;
 const ENOTCONN = 107;
 
 export const MSG_NOSIGNAL = 0x4000;
@@ -60,7 +63,7 @@ export function encodeAddress(address: SocketAddress): DataView {
     });
     return view;
   }
-  if (!isIPv6(host)) throw new RangeError(`'${host}' is no IP address`);
+  if (!isIPv6(host) || host.includes('%')) throw new RangeError(`'${host}' is no IP address`);
   const view = new DataView(new ArrayBuffer(28));
   view.setUint16(0, AF_INET6, true);
   view.setUint16(2, port, false);
@@ -143,7 +146,8 @@ function localPort(fd: number): number {
 /** Accepts one connection: its fd, or undefined where none is waiting. */
 export function acceptFrom(listener: number): number | undefined {
   const fd = libc.accept4(listener, SOCK_CLOEXEC);
-  if (fd === -EAGAIN || fd === -EINTR) return undefined;
+  // accept(2): a peer that was gone before it was taken is none.
+  if (fd === -EAGAIN || fd === -EINTR || fd === -ECONNABORTED) return undefined;
   return check('accept', fd);
 }
 
@@ -158,9 +162,10 @@ export function startConnect(address: SocketAddress): number {
   return fd;
 }
 
-/** How a connect that `waitFor(fd, POLLOUT)` reported as ended went: 0, or the errno of its failure. */
-export function finishConnect(fd: number): number {
-  return getInt(fd, SOL_SOCKET, SO_ERROR);
+/** Ends a connect that `waitFor(fd, POLLOUT)` reported: @throws SysError with the cause where it failed */
+export function finishConnect(fd: number): void {
+  const error = getInt(fd, SOL_SOCKET, SO_ERROR);
+  if (error !== 0) throw new SysError('connect', error);
 }
 
 /** Switches an fd between blocking and non-blocking. */
@@ -186,8 +191,9 @@ export function setSocketBuffers(
   receiveBytes: number,
 ): { send: number; receive: number } {
   const set = (force: number, plain: number, bytes: number) => {
-    if (setInt(fd, SOL_SOCKET, force, Math.floor(bytes / 2)) < 0) {
-      check('setsockopt', setInt(fd, SOL_SOCKET, plain, Math.floor(bytes / 2)), 'socket buffer');
+    const setting = Math.min(Math.floor(bytes / 2), MAX_BUFFER_SETTING);
+    if (setInt(fd, SOL_SOCKET, force, setting) < 0) {
+      check('setsockopt', setInt(fd, SOL_SOCKET, plain, setting), 'socket buffer');
     }
     return getInt(fd, SOL_SOCKET, plain);
   };

@@ -248,7 +248,7 @@ export function checkHello(body: Record<string, unknown>, offset: number): Hello
   if (typeof machine !== 'object' || machine === null) return bad('machine', machine);
   const m = machine as Record<string, unknown>;
   const devices = m.devices;
-  if (typeof devices !== 'object' || devices === null) return bad('machine.devices', devices);
+  if (typeof devices !== 'object' || devices === null || Array.isArray(devices)) return bad('machine.devices', devices);
   for (const [name, value] of Object.entries(devices)) natural(`machine.devices.${name}`, value);
   return {
     version,
@@ -270,8 +270,7 @@ export function machineMismatch(theirs: Hello['machine'], ours: Hello['machine']
   if (theirs.vcpus !== ours.vcpus) return differ('vCPUs', theirs.vcpus, ours.vcpus);
   const names = new Set([...Object.keys(theirs.devices), ...Object.keys(ours.devices)]);
   for (const name of names) {
-    const a = theirs.devices[name];
-    const b = ours.devices[name];
+    const [a, b] = [theirs, ours].map(({ devices }) => (Object.hasOwn(devices, name) ? devices[name] : undefined));
     if (a !== b) {
       return differ(`device ${name}`, a ? `version ${a}` : 'none', b ? `version ${b}` : 'none');
     }
