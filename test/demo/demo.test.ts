@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 
@@ -82,13 +83,19 @@ t.test('the demo ends its daemons and removes its files when it is interrupted',
   child.kill('SIGINT');
   t.equal(await ended, 130);
   t.same(readdirSync(folder), []);
-  for (const pid of daemons) t.notOk(isRunning(pid), `daemon ${pid} is gone`);
+  for (const pid of daemons) t.ok(await isGone(pid), `daemon ${pid} is gone`);
 });
 
-/** Whether a process runs: one that has ended and was not yet collected by its parent does not. */
-function isRunning(pid: number): boolean {
+/**
+ * Waits until a process that was killed has ended: giving back its memory takes a moment. One that its parent has not yet collected
+ * has ended.
+ */
+async function isGone(pid: number): Promise<boolean> {
   const stat = `/proc/${pid}/stat`;
-  return existsSync(stat) && !/\) [ZX] /.test(readFileSync(stat, 'utf8'));
+  for (const deadline = Date.now() + 5000; Date.now() < deadline; await delay(10)) {
+    if (!existsSync(stat) || /\) [ZX] /.test(readFileSync(stat, 'utf8'))) return true;
+  }
+  return false;
 }
 
 t.test('a daemon that dies fails the demo with one sentence', { skip: noKvm() }, async (t) => {
