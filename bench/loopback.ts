@@ -5,7 +5,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { check } from '../kvm/errors.js';
+import { check, SysError } from '../kvm/errors.js';
 import * as libc from '../kvm/libc_unsafe.js';
 import { closeFd, createMemfd, Mapping } from '../kvm/memory.js';
 import {
@@ -73,7 +73,8 @@ async function send(port: number, bytes: number): Promise<void> {
   await new Promise((resolve) => process.send?.('ready', resolve));
   const fd = startConnect({ kind: 'tcp', host: '127.0.0.1', port });
   if (!waitFor(fd, POLLOUT, CONNECT_TIMEOUT_MS)) throw new Error('the receiving process does not answer');
-  finishConnect(fd);
+  const refused = finishConnect(fd);
+  if (refused !== 0) throw new SysError('connect', refused);
   setBlocking(fd);
   for (let at = 0; at < bytes; ) {
     // SAFETY: `at` + the length lies inside the mapping, which lives longer than the call.

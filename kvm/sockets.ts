@@ -162,10 +162,9 @@ export function startConnect(address: SocketAddress): number {
   return fd;
 }
 
-/** Ends a connect that `waitFor(fd, POLLOUT)` reported: @throws SysError with the cause where it failed */
-export function finishConnect(fd: number): void {
-  const error = getInt(fd, SOL_SOCKET, SO_ERROR);
-  if (error !== 0) throw new SysError('connect', error);
+/** How a connect that `waitFor(fd, POLLOUT)` reported as ended went: 0, or the errno of its failure. */
+export function finishConnect(fd: number): number {
+  return getInt(fd, SOL_SOCKET, SO_ERROR);
 }
 
 /** Switches an fd between blocking and non-blocking. */

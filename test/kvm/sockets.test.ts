@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { SysError } from '../../kvm/errors.js';
 import * as libc from '../../kvm/libc_unsafe.js';
 import { closeFd } from '../../kvm/memory.js';
 import * as sockets from '../../kvm/sockets.js';
@@ -27,7 +28,8 @@ function connectedPair(address: sockets.SocketAddress): { near: number; far: num
     const far = sockets.acceptFrom(listener.fd);
     if (far === undefined) throw new Error('nobody connected');
     sockets.waitFor(near, sockets.POLLOUT, 5000);
-    sockets.finishConnect(near);
+    const refused = sockets.finishConnect(near);
+    if (refused !== 0) throw new SysError('connect', refused);
     sockets.setBlocking(near);
     return { near, far };
   } finally {
@@ -110,7 +112,8 @@ t.test('a connection that is refused tells so, at once or when it is finished', 
       const near = sockets.startConnect(tcp('127.0.0.1', port));
       try {
         sockets.waitFor(near, sockets.POLLOUT, 5000);
-        sockets.finishConnect(near);
+        const refused = sockets.finishConnect(near);
+        if (refused !== 0) throw new SysError('connect', refused);
       } finally {
         closeFd(near);
       }
