@@ -59,7 +59,7 @@ function downtimeSteps(figures: readonly Figures[]): string[] {
 }
 
 function spread(values: readonly number[], show: (value: number) => string): string {
-  if (values.length === 0) return 'never ended';
+  if (values.length === 0) return 'none ended';
   if (values.length === 1) return show(values[0] as number);
   return `${show(median(values))} (${show(Math.min(...values))} to ${show(Math.max(...values))})`;
 }
