@@ -3,7 +3,15 @@ import { errnoName } from '../../kvm/errors.js';
 import { IoVector } from '../../kvm/iovec.js';
 import * as libc from '../../kvm/libc_unsafe.js';
 import { Mapping } from '../../kvm/memory.js';
-import { MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL, POLLIN, setSocketBuffers, waitFor } from '../../kvm/sockets.js';
+import {
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+  MSG_WAITALL,
+  POLLIN,
+  setSendTimeout,
+  setSocketBuffers,
+  waitFor,
+} from '../../kvm/sockets.js';
 import {
   decodeHeader,
   decodeJson,
@@ -19,6 +27,7 @@ import type { Budget } from './budget.js';
 import { nowMs } from './progress.js';
 
 const ENDED = 1;
+const STALL_SLICE_MS = 500;
 /** What the kernel may hold of one more packet than a socket buffer's size says. */
 const SOCKET_OVERSHOOT = 64 * 1024;
 
@@ -50,6 +59,7 @@ export class FrameChannel implements Disposable {
   #received = 0;
   #sentFrames = 0;
   #receivedFrames = 0;
+  #stallLimitMs = Number.POSITIVE_INFINITY;
   /** The peer's answers are small: what has begun to arrive arrives within this time. Undefined: it may take as long as it wants. */
   readonly #receiveLimitMs: number | undefined;
 
@@ -99,6 +109,18 @@ export class FrameChannel implements Disposable {
     return this.#iov;
   }
 
+  /** From now on a peer that takes nothing for `ms` is given up; before, it may take as long as it wants. */
+  limitStall(ms: number): void {
+    this.#stallLimitMs = ms;
+    // A send that got rid of a part returns when its time is out, so slices say better than one timeout when the peer took anything.
+    setSendTimeout(this.fd, Math.min(ms, STALL_SLICE_MS));
+  }
+
+  #checkStall(tookMs: number): void {
+    if (nowMs() - tookMs < this.#stallLimitMs) return;
+    throw new ChannelError(`the destination took no data for ${this.#stallLimitMs} ms`);
+  }
+
   /** Sends a frame with a JSON body, given as an object or as its text. @throws ChannelError */
   sendJson(type: FrameName, body: object | string): void {
     const bytes = encodeJson(body);
@@ -122,8 +144,14 @@ export class FrameChannel implements Disposable {
   /** Sends what `iov` holds, then empties it. `flags` may say MSG_MORE. @throws ChannelError */
   flush(flags: number): void {
     const bytes = this.#iov.bytesLeft;
-    const rc = this.#iov.sendAll(this.fd, flags | MSG_NOSIGNAL);
-    if (rc < 0) throw sendError(rc);
+    for (let tookMs = nowMs(); ; ) {
+      const before = this.#iov.bytesLeft;
+      const rc = this.#iov.sendAll(this.fd, flags | MSG_NOSIGNAL);
+      if (rc === 0) break;
+      if (rc !== -EAGAIN) throw sendError(rc);
+      if (this.#iov.bytesLeft < before) tookMs = nowMs();
+      this.#checkStall(tookMs);
+    }
     this.#sent += bytes;
     this.#iov.clear();
   }
@@ -134,14 +162,15 @@ export class FrameChannel implements Disposable {
    */
   sendFile(file: number, start: number, length: number, offset: DataView): void {
     offset.setBigInt64(0, BigInt(start), true);
-    for (let left = length; left > 0; ) {
+    for (let left = length, tookMs = nowMs(); left > 0; ) {
       const n = libc.sendfile(this.fd, file, offset, left);
-      if (n < 0) {
-        if (n === -EINTR) continue;
-        throw sendError(n);
-      }
+      if (n === -EAGAIN) this.#checkStall(tookMs);
+      else if (n < 0 && n !== -EINTR) throw sendError(n);
       if (n === 0) throw new ChannelError('guest memory ended before its time');
-      left -= n;
+      if (n > 0) {
+        left -= n;
+        tookMs = nowMs();
+      }
     }
     this.#sent += length;
   }
@@ -228,6 +257,5 @@ const EINTR = 4;
 const EAGAIN = 11;
 
 function sendError(rc: number): ChannelError {
-  if (rc === -EAGAIN) return new ChannelError('the destination took no data for too long');
   return new ChannelError(`sending failed: ${errnoName(-rc)}`);
 }

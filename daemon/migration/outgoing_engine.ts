@@ -4,7 +4,7 @@
  */
 import { strerror } from '../../kvm/errors.js';
 import { GuestRam, PAGE_SIZE } from '../../kvm/guest_ram.js';
-import { finishConnect, POLLOUT, setBlocking, setNoDelay, setSendTimeout, waitFor } from '../../kvm/sockets.js';
+import { finishConnect, POLLOUT, setBlocking, setNoDelay, waitFor } from '../../kvm/sockets.js';
 import { Vm } from '../../kvm/vm.js';
 import { type FrameName, MAX_FRAME_PAGES, MAX_RANGES, STREAM_VERSION } from '../../protocol/migration_stream.js';
 import type { SavedSection } from '../machine/machine.js';
@@ -155,7 +155,7 @@ export class OutgoingEngine {
       breakdown[name] = now - lapMs;
       lapMs = now;
     };
-    setSendTimeout(channel.fd, STALL_LIMIT_MS);
+    channel.limitStall(STALL_LIMIT_MS);
     this.#post({ type: 'pause' });
     this.#message('paused', channel);
     lap('pause');

@@ -74,7 +74,8 @@ export class TestDaemon {
   readonly exited: Promise<DaemonExit>;
   /** Every event so far. */
   readonly events: QmpEvent[] = [];
-  /** All that the guest printed here, line by line. */
+  /** All that the guest printed here, as it is and line by line. */
+  text = '';
   readonly lines: string[] = [];
   stderr = '';
   qmp!: QmpClient;
@@ -199,14 +200,6 @@ export class TestDaemon {
     return (await answer)[0];
   }
 
-  /** Numbers of the heartbeats printed here. */
-  get heartbeats(): number[] {
-    return this.lines.flatMap((line) => {
-      const found = /^HB (\d+) /.exec(line);
-      return found ? [Number(found[1])] : [];
-    });
-  }
-
   /** An event that came, or comes. */
   async event<E extends QmpEvent['event']>(
     name: E,
@@ -267,6 +260,7 @@ export class TestDaemon {
   }
 
   #printed(text: string): void {
+    this.text += text;
     const lines = (this.#partial + text).split('\n');
     this.#partial = lines.pop() as string;
     for (const line of lines) {

@@ -1,6 +1,7 @@
 /** Drives migrations between test daemons and watches them. */
+import type { Test } from 'tap';
 import type { MigrationInfo, MplmInfo } from '../../client/qmp_client.js';
-import { type TestDaemon, within } from './daemons.js';
+import { TestDaemon, within } from './daemons.js';
 
 const ENDED = new Set(['completed', 'failed', 'cancelled']);
 
@@ -54,4 +55,46 @@ export function transferred(info: MigrationInfo): number {
 export function mplm(info: MigrationInfo): MplmInfo {
   if (!info.mplm) throw new Error(`query-migrate says nothing of the policy: ${info.status}`);
   return info.mplm;
+}
+
+/**
+ * Begins a migration and keeps its live stage extended. Resolves when all was sent and the epoch's end, at least half a second away, is
+ * waited for: nothing is on its way then, and what the guest has written since waits in the dirty log.
+ */
+export async function extendedAndWaiting(source: TestDaemon, uri: string): Promise<void> {
+  await source.qmp.execute('set-mplm-migration', { enable: true, intervaltime: 2 });
+  await source.qmp.execute('migrate', { uri });
+  await source.qmp.execute('set-mplm-extend-live');
+  await progress(source, 'all is sent and the epoch goes on', (info) => {
+    if (info.status !== 'active' || transferred(info) === 0) return false;
+    const policy = mplm(info);
+    const waiting = policy['non-dirty-pages'] === 0 && policy['dirty-pages'] === 0;
+    return policy.extended && waiting && (policy['epoch-elapsed'] ?? 0) < 1500;
+  });
+}
+
+/**
+ * Numbers of the heartbeats that a guest printed on its way over `daemons`, in this order. A line that it was printing when it was
+ * paused begins on one and ends on the next.
+ */
+export function heartbeats(...daemons: TestDaemon[]): number[] {
+  const text = daemons.map((daemon) => daemon.text).join('');
+  return [...text.matchAll(/^HB (\d+) .*$/gm)].map(([, number]) => Number(number));
+}
+
+/** 1, 2, 3, … as many as there are `numbers`: what they should be. */
+export function consecutive(numbers: readonly number[]): number[] {
+  return numbers.map((_, i) => i + 1);
+}
+
+/** Migrates to a fresh destination: that completes, and the guest's memory and heartbeats are whole there. */
+export async function movesAfterAll(t: Test, source: TestDaemon): Promise<void> {
+  await source.qmp.execute('migrate-set-parameters', { 'max-bandwidth': 0 });
+  const { daemon: destination, uri } = await TestDaemon.destination(t);
+  const info = await migrate(source, uri);
+  t.equal(info.status, 'completed', info['error-desc'] ?? 'a later migration completes');
+  await destination.line(/^HB /);
+  t.match(await destination.verify(), /^VERIFY ok/);
+  const beats = heartbeats(source, destination);
+  t.same(beats, consecutive(beats), 'no heartbeat is lost or comes twice');
 }

@@ -1,19 +1,9 @@
 import t from 'tap';
 import { noKvm, TestDaemon } from '../../helpers/daemons.js';
-import { migrate, mplm } from '../../helpers/migration.js';
+import { consecutive, heartbeats, migrate, mplm } from '../../helpers/migration.js';
 
 const skip = noKvm();
 const BUSY = 'fill=32 ws=8 rate=4000 hb=50';
-
-/** Each heartbeat on either side, in the order of printing. */
-function beats(source: TestDaemon, destination: TestDaemon): number[] {
-  return [...source.heartbeats, ...destination.heartbeats];
-}
-
-/** 1, 2, 3, … as long as `numbers`. */
-function consecutive(numbers: readonly number[]): number[] {
-  return numbers.map((_, i) => i + 1);
-}
 
 for (const transport of ['tcp', 'unix'] as const) {
   for (const policy of ['mplm', 'precopy'] as const) {
@@ -37,7 +27,8 @@ for (const transport of ['tcp', 'unix'] as const) {
       t.match(await destination.verify(), /^VERIFY ok pages=8192 /);
       // Two more, so that one which came before the verification is not all there is to see.
       await destination.nextLine(/^HB /);
-      t.same(beats(source, destination), consecutive(beats(source, destination)), 'heartbeats go on by exactly one');
+      const beats = heartbeats(source, destination);
+      t.same(beats, consecutive(beats), 'heartbeats go on by exactly one');
       t.equal(source.lines.length, printed, 'the source prints nothing after its end');
       t.match(await source.qmp.execute('query-status'), { status: 'postmigrate', running: false });
       t.match(await destination.qmp.execute('query-migrate'), { status: 'completed' });
@@ -102,7 +93,8 @@ t.test('a paused source arrives paused, and `cont` lets it go on where it stood'
   await destination.qmp.execute('cont');
   await destination.line(/^HB /);
   t.match(await destination.verify(), /^VERIFY ok/);
-  t.same(beats(source, destination), consecutive(beats(source, destination)));
+  const beats = heartbeats(source, destination);
+  t.same(beats, consecutive(beats));
 });
 
 t.test('a guest moves on from its destination to a third daemon', { skip }, async (t) => {
@@ -116,8 +108,8 @@ t.test('a guest moves on from its destination to a third daemon', { skip }, asyn
   t.equal((await migrate(second.daemon, third.uri)).status, 'completed');
   await third.daemon.line(/^HB /);
   t.match(await third.daemon.verify(), /^VERIFY ok/);
-  const all = [...beats(source, second.daemon), ...third.daemon.heartbeats];
-  t.same(all, consecutive(all));
+  const beats = heartbeats(source, second.daemon, third.daemon);
+  t.same(beats, consecutive(beats));
 });
 
 t.test('the source never resumes by itself after a completed migration', { skip }, async (t) => {
