@@ -42,8 +42,10 @@ export class Lifecycle {
   #autostart = true;
   /** Serialises operations. */
   #queue: Promise<unknown> = Promise.resolve();
-  /** What the guest did to itself while a migration held it paused. */
-  #heldStop: GuestStop | undefined;
+  /** What vCPUs reported of themselves and is not dealt with yet; while a migration holds the guest paused, it waits. */
+  #stops: { readonly vcpu: number; readonly stop: GuestStop }[] = [];
+  /** The state that a migration which holds the guest paused found it in. */
+  #beforeMigration: RunState = 'prelaunch';
   /** A user said `stop` while a migration held the guest paused. */
   #stopWanted = false;
 
@@ -99,15 +101,18 @@ export class Lifecycle {
           throw new QmpError('GenericError', 'Resetting the Virtual Machine is required');
         default:
           await this.#run('running');
+          await this.#serveStops();
       }
     });
   }
 
-  /** QMP `system_reset`. */
+  /** QMP `system_reset`. With `-no-reboot` it ends the daemon, as in QEMU. */
   systemReset(): Promise<void> {
     return this.#serial(async () => {
       if (this.#status === 'finish-migrate') throw new QmpError('GenericError', 'Migration is not finalized yet');
-      await this.#reset({ guest: false, reason: 'host-qmp-system-reset' });
+      const cause = { guest: false, reason: 'host-qmp-system-reset' } as const;
+      if (this.#options.noReboot) await this.#shutdown(cause);
+      else await this.#reset(cause);
     });
   }
 
@@ -118,19 +123,24 @@ export class Lifecycle {
 
   /** A vCPU stopped by itself. */
   guestStop(vcpu: number, stop: GuestStop): void {
-    void this.#serial(() => this.#guestStop(vcpu, stop)).catch((error: Error) => {
+    // Noted at once: an operation under way that parks the vCPUs knows, when they are parked, all that they met.
+    this.#stops.push({ vcpu, stop });
+    void this.#serial(() => this.#serveStops()).catch((error: Error) => {
       this.#options.log.fatal({ vcpu, stop, err: error }, 'the guest stopped by itself and that could not be handled');
       this.#options.exit(1);
     });
   }
 
-  async #guestStop(vcpu: number, stop: GuestStop): Promise<void> {
-    const { log, exit } = this.#options;
-    if (this.#status === 'finish-migrate') {
-      this.#heldStop = stop;
-      return;
+  async #serveStops(): Promise<void> {
+    while (this.#status !== 'finish-migrate') {
+      const next = this.#stops.shift();
+      if (!next) return;
+      if (!OVER.has(this.#status)) await this.#serveStop(next.vcpu, next.stop);
     }
-    if (OVER.has(this.#status)) return;
+  }
+
+  async #serveStop(vcpu: number, stop: GuestStop): Promise<void> {
+    const { log, exit } = this.#options;
     switch (stop.cause) {
       case 'reset':
         log.info({ vcpu, by: stop.by }, 'the guest asked for a reset');
@@ -160,41 +170,39 @@ export class Lifecycle {
   pauseForMigration(): Promise<{ runState: RunState; pendingReset: boolean }> {
     return this.#serial(async () => {
       const runState = this.#status;
+      this.#beforeMigration = runState;
       this.#stopWanted = false;
       if (runState === 'running') await this.#pause('finish-migrate');
       else this.#status = 'finish-migrate';
-      const held = this.#heldStop;
-      if (held && held.cause !== 'reset') throw new Error(`the guest stopped by itself (${held.cause})`);
-      return { runState, pendingReset: held !== undefined };
+      const final = this.#stops.find(({ stop }) => stop.cause !== 'reset');
+      if (final) throw new Error(`the guest stopped by itself (${final.stop.cause})`);
+      return { runState, pendingReset: this.#stops.length > 0 };
     });
   }
 
   /** The destination runs the guest now. */
   migrated(): Promise<void> {
     return this.#serial(async () => {
-      this.#heldStop = undefined;
+      this.#stops = [];
       this.#status = 'postmigrate';
     });
   }
 
-  /** The migration ended without the destination having the guest: back to `runState`. */
-  migrationFailed(runState: RunState): Promise<void> {
+  /** The migration ended without the destination having the guest: back to what it was before. */
+  migrationFailed(): Promise<void> {
     return this.#serial(async () => {
       if (this.#status !== 'finish-migrate') return;
-      const held = this.#heldStop;
-      this.#heldStop = undefined;
-      if (runState !== 'running') this.#status = runState;
+      if (this.#beforeMigration !== 'running') this.#status = this.#beforeMigration;
       else if (this.#stopWanted) this.#status = 'paused';
       else await this.#run('running');
-      if (held) await this.#guestStop(0, held);
+      await this.#serveStops();
     });
   }
 
   /** Nobody knows whether the destination runs the guest: it stays paused here until a user says `cont`. */
   migrationOutcomeUnknown(): Promise<void> {
     return this.#serial(async () => {
-      this.#heldStop = undefined;
-      this.#status = 'paused';
+      this.#status = 'paused'; // what the guest did to itself waits for that `cont` too
     });
   }
 
@@ -204,10 +212,11 @@ export class Lifecycle {
       this.#everRan = runState !== 'prelaunch';
       if (runState === 'running' && this.#autostart) {
         await this.#run('running');
-        if (pendingReset) await this.#guestStop(0, { cause: 'reset', by: 'the guest, as it was migrated' });
       } else {
         this.#status = runState === 'prelaunch' ? 'prelaunch' : 'paused';
       }
+      if (pendingReset) this.#stops.push({ vcpu: 0, stop: { cause: 'reset', by: 'the guest, as it was migrated' } });
+      await this.#serveStops();
     });
   }
 
@@ -234,6 +243,7 @@ export class Lifecycle {
   async #reset(cause: EventData<'RESET'>): Promise<void> {
     const wasRunning = this.running;
     if (wasRunning) await this.#machine.park();
+    this.#stops = []; // all vCPUs are parked and have reported what they met: it is undone
     this.#options.emit('RESET', cause);
     if (this.#status === 'inmigrate') return;
     try {

@@ -3,7 +3,7 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { SysError, strerror } from '../../kvm/errors.js';
 import { closeFd } from '../../kvm/memory.js';
 import { type SocketAddress, shutdownSocket, startConnect } from '../../kvm/sockets.js';
-import type { MigrationStatus, RunState } from '../../schemas/generated/qmp.js';
+import type { MigrationStatus } from '../../schemas/generated/qmp.js';
 import type { Lifecycle } from '../lifecycle/lifecycle.js';
 import type { DaemonLog } from '../log.js';
 import type { Machine } from '../machine/machine.js';
@@ -55,8 +55,6 @@ export class Outgoing {
   /** Where it connects to, once that is resolved. */
   #target: string | undefined;
   #port: MessagePort | undefined;
-  /** The guest's run state before the final pause, once there was one. */
-  #runStateBefore: RunState | undefined;
   #settling: Promise<void> = Promise.resolve();
 
   /** @param address a resolver, since a name that cannot be resolved fails the migration, not the command */
@@ -208,7 +206,6 @@ export class Outgoing {
   async #pause(): Promise<void> {
     const { lifecycle, machine } = this.#options;
     try {
-      this.#runStateBefore = lifecycle.status;
       const { runState, pendingReset } = await lifecycle.pauseForMigration();
       this.#tell({ type: 'paused' });
       this.#options.console.hold();
@@ -237,7 +234,7 @@ export class Outgoing {
       this.#close('failed', nowMs());
       return;
     }
-    if (this.#runStateBefore !== undefined) await lifecycle.migrationFailed(this.#runStateBefore);
+    await lifecycle.migrationFailed();
     if (message.type === 'cancelled' || this.#cancelled) {
       this.#close('cancelled', nowMs());
       return;

@@ -55,7 +55,7 @@ export class VcpuThread {
           this.#settle(message.request, message.value, message.error);
           return;
         case 'guest-stop':
-          listener.guestStop(this.id, message.stop);
+          if (!this.#ended) listener.guestStop(this.id, message.stop);
           return;
         case 'serial':
           listener.serialActivity();

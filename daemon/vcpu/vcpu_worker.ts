@@ -117,11 +117,14 @@ function completeIo(): void {
   }
 }
 
+/** Parks, and reports what the guest did to itself, if anything: before the answer to whoever asked to park. */
 function park(): void {
   if (!running) return;
   completeIo();
   running = false;
   Atomics.store(words, WORD.STATE, VCPU_STATE.PARKED);
+  if (guestStop) post({ type: 'guest-stop', stop: guestStop });
+  guestStop = undefined;
 }
 
 function applyEntry(entry: EntryRegisters): void {
@@ -201,11 +204,7 @@ while (!ended) {
   }
   if (!running) continue;
   enterGuest();
-  if (guestStop) {
-    park();
-    post({ type: 'guest-stop', stop: guestStop });
-    guestStop = undefined;
-  }
+  if (guestStop) park();
 }
 Atomics.store(words, WORD.STATE, VCPU_STATE.ENDED);
 vcpu[Symbol.dispose]();
