@@ -96,8 +96,9 @@ export class Daemon {
         log,
         emit,
         incoming: options.incoming !== undefined,
+        onOutgoingFailed: say,
         onIncomingFailed: (cause) => {
-          process.stderr.write(`vmhostd: ${cause}\n`);
+          say(cause);
           end(1);
         },
       });
@@ -143,6 +144,11 @@ export class Daemon {
     await this.#machine.dispose();
     if (this.#options.pidfile !== undefined) rmSync(this.#options.pidfile, { force: true });
   }
+}
+
+/** One sentence to whoever watches standard error. */
+function say(sentence: string): void {
+  process.stderr.write(`vmhostd: ${sentence}\n`);
 }
 
 function bootRegisters(options: DaemonOptions, kernelPath: string, machine: Machine): EntryRegisters {

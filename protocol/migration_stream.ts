@@ -6,14 +6,16 @@
  * HELLO version, machine, RAM, limits   ─▶  checks everything before taking memory
  *                                       ◀─  ACCEPT limits | REFUSE reason
  * RAM ranges + payload, ZERO ranges …   ─▶  payload lands in guest RAM directly
- * SYNC epoch                            ─▶
+ * SYNC epoch …                          ─▶
+ * FLUSH                                 ─▶  all sent so far is in its RAM
+ *                                       ◀─  FLUSHED
  *   (vCPUs pause)  RAM …, STATE, DIGEST ─▶  loads all, runs nothing
  *                                       ◀─  ALIVE … (while it loads) READY | REFUSE reason
  * COMMIT                                ─▶  resumes
  *                                       ◀─  RUNNING
  * ```
  *
- * Receiver's states: `hello` → `live` (RAM, ZERO, SYNC in any order) → `state` (from the first STATE: STATE, then one DIGEST) → `ready`
+ * Receiver's states: `hello` → `live` (RAM, ZERO, SYNC, FLUSH in any order) → `state` (from the first STATE: STATE, then one DIGEST) → `ready`
  * (one COMMIT) → `committed`. A frame out of state is refused.
  *
  * Version rule: a peer speaks exactly one version; the destination refuses any other and names both. Members may be added to the
@@ -60,6 +62,8 @@ export const FRAME = {
   COMMIT: 10,
   RUNNING: 11,
   ALIVE: 12,
+  FLUSH: 13,
+  FLUSHED: 14,
 } as const;
 export type FrameName = keyof typeof FRAME;
 
@@ -199,7 +203,7 @@ export function decodeJson(bytes: Uint8Array, type: FrameName, offset: number): 
 /** Which frames the destination takes in each of its states, and the state each leads to. */
 const transitions = {
   hello: { HELLO: 'live' },
-  live: { RAM: 'live', ZERO: 'live', SYNC: 'live', STATE: 'state' },
+  live: { RAM: 'live', ZERO: 'live', SYNC: 'live', FLUSH: 'live', STATE: 'state' },
   state: { STATE: 'state', DIGEST: 'ready' },
   ready: { COMMIT: 'committed' },
   committed: {},
@@ -213,8 +217,8 @@ export function nextReceiverState(state: ReceiverState, type: FrameName, offset:
   return next;
 }
 
-/** Answers the source takes: after HELLO, and after DIGEST and COMMIT. */
-export type Answer = 'ACCEPT' | 'REFUSE' | 'READY' | 'RUNNING' | 'ALIVE';
+/** Answers the source takes: after HELLO, FLUSH, DIGEST and COMMIT. */
+export type Answer = 'ACCEPT' | 'REFUSE' | 'FLUSHED' | 'READY' | 'RUNNING' | 'ALIVE';
 
 /** The machine as the source describes it; the destination must be alike. */
 export interface Hello {

@@ -99,6 +99,10 @@ export class IncomingEngine {
           case 'SYNC':
             jsonUint(channel.receiveJson(header).epoch, 'SYNC epoch', Number.MAX_SAFE_INTEGER);
             break;
+          case 'FLUSH':
+            channel.receiveJson(header);
+            channel.sendJson('FLUSHED', {});
+            break;
           case 'STATE':
             this.stage = 'load';
             if (sections.length === MAX_SECTIONS_BESIDE_VCPUS + this.#data.machine.vcpus) {

@@ -28,6 +28,8 @@ export interface MigrationsOptions {
   emit: Emit;
   /** `-incoming` was given: the daemon waits for a guest. */
   incoming: boolean;
+  /** An outgoing migration failed; the guest goes on here. */
+  onOutgoingFailed: (cause: string) => void;
   /** The incoming migration failed: the daemon cannot have a guest any more. */
   onIncomingFailed: (cause: string) => void;
 }
@@ -194,7 +196,7 @@ export class Migrations {
 
   #outgoingStatus(status: MigrationStatus): void {
     this.#status(status);
-    if (status === 'failed') this.#options.log.warn(this.#outgoing?.errorDesc ?? 'Migration failed');
+    if (status === 'failed') this.#options.onOutgoingFailed(this.#outgoing?.errorDesc ?? 'Migration failed');
   }
 
   #incomingStatus(status: MigrationStatus): void {

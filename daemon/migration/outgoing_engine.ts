@@ -137,6 +137,9 @@ export class OutgoingEngine {
           this.#pauseFor(step.untilMs - nowMs(), channel);
           break;
         case 'switchover':
+          // What still waits in the sockets is taken in while the guest runs, not while it stands still.
+          channel.sendJson('FLUSH', {});
+          this.#await(channel, 'FLUSHED', Number.POSITIVE_INFINITY, 'take in what was sent');
           this.#figure(FIGURE.PRECOPY_BYTES, channel.sentBytes);
           return;
         case 'done':

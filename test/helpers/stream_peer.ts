@@ -105,6 +105,7 @@ export class StreamPeer {
       const frame = await this.frame(keep);
       frames.push(frame);
       if (frame.header.type === type) return frames;
+      if (frame.header.type === 'FLUSH') this.send('FLUSHED');
       if (frame.header.type === 'REFUSE') throw new Error(`refused: ${frame.body.toString()}`);
     }
   }

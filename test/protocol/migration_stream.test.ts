@@ -275,7 +275,7 @@ t.test('a body larger than a frame may be is not made', (t) => {
 t.test('the destination takes each frame only where it has its place', (t) => {
   const allowed: Record<s.ReceiverState, Partial<Record<s.FrameName, s.ReceiverState>>> = {
     hello: { HELLO: 'live' },
-    live: { RAM: 'live', ZERO: 'live', SYNC: 'live', STATE: 'state' },
+    live: { RAM: 'live', ZERO: 'live', SYNC: 'live', FLUSH: 'live', STATE: 'state' },
     state: { STATE: 'state', DIGEST: 'ready' },
     ready: { COMMIT: 'committed' },
     committed: {},
