@@ -125,8 +125,8 @@ t.test('each fault of a header is named, with its offset in the stream', (t) => 
     'unknown frame type 0 at stream offset 1000',
   );
   t.equal(
-    fault((v) => v.setUint16(4, 13, true)),
-    'unknown frame type 13 at stream offset 1000',
+    fault((v) => v.setUint16(4, 15, true)),
+    'unknown frame type 15 at stream offset 1000',
   );
   t.equal(
     fault((v) => v.setUint16(6, 1, true)),
