@@ -238,25 +238,27 @@ export class TestDaemon {
     this.#child.kill(signal);
   }
 
-  /** What of the system this process holds. fd numbers by what they are; RSS in bytes. */
-  resources(): { fds: number; memfds: number; threads: number; anonymousBytes: number; peakRssBytes: number } {
+  /** What of the system this process holds: fds, of these memfds and sockets; threads of its own; bytes of its own memory. */
+  resources(): { fds: number; memfds: number; sockets: number; threads: number; anonymousBytes: number } {
     const proc = `/proc/${this.pid}`;
-    const targets = readdirSync(`${proc}/fd`).flatMap((fd) => {
-      try {
-        return [readlinkSync(`${proc}/fd/${fd}`)];
-      } catch {
-        return []; // closed meanwhile
-      }
-    });
-    const status = readFileSync(`${proc}/status`, 'utf8');
-    const kib = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? Number.NaN);
+    const targets = readdirSync(`${proc}/fd`).flatMap((fd) => existing(() => readlinkSync(`${proc}/fd/${fd}`)));
+    const names = readdirSync(`${proc}/task`).flatMap((tid) =>
+      existing(() => readFileSync(`${proc}/task/${tid}/comm`, 'utf8')),
+    );
     return {
       fds: targets.length,
       memfds: targets.filter((target) => target.startsWith('/memfd:')).length,
-      threads: readdirSync(`${proc}/task`).length,
-      anonymousBytes: kib('RssAnon') * 1024,
-      peakRssBytes: kib('VmHWM') * 1024,
+      sockets: targets.filter((target) => target.startsWith('socket:')).length,
+      // The kernel adds threads of KVM's to the process that runs a guest.
+      threads: names.filter((name) => !name.startsWith('kvm-')).length,
+      anonymousBytes: this.memory('RssAnon'),
     };
+  }
+
+  /** A figure of proc_pid_status(5) that is given in kB, in bytes. */
+  memory(figure: 'RssAnon' | 'VmHWM'): number {
+    const status = readFileSync(`/proc/${this.pid}/status`, 'utf8');
+    return Number(new RegExp(`^${figure}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? Number.NaN) * 1024;
   }
 
   #printed(text: string): void {
@@ -298,4 +300,13 @@ export class TestDaemon {
 
 function closing<T extends { close(): void }>(of: T): { of: T } & Disposable {
   return { of, [Symbol.dispose]: () => of.close() };
+}
+
+/** What `read` gives, unless it is gone by then. */
+function existing(read: () => string): string[] {
+  try {
+    return [read()];
+  } catch {
+    return [];
+  }
 }
