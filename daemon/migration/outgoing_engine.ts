@@ -27,6 +27,10 @@ const HANDSHAKE_TIMEOUT_MS = 30_000;
 export const STALL_LIMIT_MS = 5_000;
 /** Two syncs of the dirty log are at least this far apart. */
 const MIN_SYNC_INTERVAL_MS = 10;
+/** How often throughput is measured for `query-migrate`, as in QEMU. */
+const RATES_INTERVAL_MS = 100;
+/** How long a destination may load in all, however often it says that it is alive. */
+const LOAD_LIMIT_MS = 60_000;
 /** Slices of a wait, between which the thread looks whether it was cancelled or the peer is gone. */
 const SLICE_MS = 50;
 
@@ -40,6 +44,9 @@ export class OutgoingEngine {
   readonly #budget: Budget;
   readonly #policy: MigrationPolicy;
   readonly #ranges = new PageRanges(MAX_RANGES);
+  readonly #rates = new LinkMeter(nowMs());
+  readonly #wholeMigration = new LinkMeter(nowMs());
+  #shownRatesMs = nowMs();
   #passes = 0;
 
   constructor(data: OutgoingData, mailbox: Mailbox<ToOutgoing>, post: (message: OutgoingMessage) => void) {
@@ -121,8 +128,6 @@ export class OutgoingEngine {
             FIGURE.DIRTY_RATE,
             figures.elapsedMs > 0 ? (result.newDirtyPages * 1000) / figures.elapsedMs : 0,
           );
-          this.#figure(FIGURE.MBPS, (figures.bytesPerSecond * 8) / 1e6);
-          this.#figure(FIGURE.PAGES_PER_SECOND, figures.pagesPerSecond);
           if (figures.bytesPerSecond > 0) {
             const remaining = policy.remainingPages * PAGE_SIZE;
             this.#figure(FIGURE.EXPECTED_DOWNTIME_MS, (remaining / figures.bytesPerSecond) * 1000);
@@ -201,6 +206,7 @@ export class OutgoingEngine {
     lap('resume');
     this.#figure(FIGURE.DOWNTIME_BYTES, channel.sentBytes - liveBytes);
     this.#show(channel, sender);
+    this.#showRates(this.#wholeMigration, channel);
     this.#post({ type: 'epochs', records: [...this.#policy.records] });
     const endedMs = nowMs();
     this.#post({ type: 'completed', downtimeMs: endedMs - beginMs, breakdown, endedMs });
@@ -220,11 +226,12 @@ export class OutgoingEngine {
 
   /** Waits for one answer of the destination; ALIVE frames prolong the wait. */
   #await(channel: FrameChannel, answer: FrameName, timeoutMs: number, what: string): void {
+    const lastMs = nowMs() + Math.max(timeoutMs, LOAD_LIMIT_MS);
     let deadlineMs = nowMs() + timeoutMs;
     for (;;) {
       if (!this.committed) this.#checkCancelled();
       const leftMs = deadlineMs - nowMs();
-      if (leftMs <= 0) throw new MigrationError(this.stage, `the destination did not ${what} within ${timeoutMs} ms`);
+      if (leftMs <= 0) throw new MigrationError(this.stage, `the destination did not ${what} in time`);
       if (!channel.readable(Math.min(leftMs, SLICE_MS))) continue;
       const header = channel.receiveHeader();
       const body = channel.receiveJson(header);
@@ -234,7 +241,7 @@ export class OutgoingEngine {
       if (header.type !== 'ALIVE' || this.stage !== 'load') {
         throw new MigrationError(this.stage, `the destination sent ${header.type}`);
       }
-      deadlineMs = nowMs() + timeoutMs;
+      deadlineMs = Math.min(nowMs() + timeoutMs, lastMs);
     }
   }
 
@@ -310,6 +317,17 @@ export class OutgoingEngine {
     this.#post({ type: 'pass', pass: this.#passes });
   }
 
+  #showRates(meter: LinkMeter, channel: FrameChannel): void {
+    this.#shownRatesMs = nowMs();
+    const { bytesPerSecond, pagesPerSecond } = meter.measure(
+      this.#shownRatesMs,
+      channel.sentBytes,
+      this.#policy.pagesSentTotal,
+    );
+    this.#figure(FIGURE.MBPS, (bytesPerSecond * 8) / 1e6);
+    this.#figure(FIGURE.PAGES_PER_SECOND, pagesPerSecond);
+  }
+
   #show(channel: FrameChannel, sender: RamSender): void {
     const policy = this.#policy;
     this.#figure(FIGURE.BYTES, channel.sentBytes);
@@ -320,6 +338,8 @@ export class OutgoingEngine {
     this.#figure(FIGURE.DIRTY_PAGES, policy.dirtyPages);
     this.#figure(FIGURE.EPOCH, policy.epoch);
     this.#figure(FIGURE.EPOCH_START_MS, policy.epochStartMs);
+    const now = nowMs();
+    if (now - this.#shownRatesMs >= RATES_INTERVAL_MS) this.#showRates(this.#rates, channel);
   }
 }
 
