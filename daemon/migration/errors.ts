@@ -25,6 +25,8 @@ export class CancelledError extends Error {
 
 /** The sentence users see in `error-desc` and in the log. A failure to connect stands alone, as QEMU's does. */
 export function describeFailure(stage: MigrationStage, reason: string): string {
-  if (stage === 'connect') return reason;
-  return `Migration failed in stage '${stage}': ${reason}`;
+  // A reason may quote what a peer sent, which shall not forge lines of a log or speak to a terminal.
+  const shown = reason.replace(/\p{Cc}+/gu, ' ');
+  if (stage === 'connect') return shown;
+  return `Migration failed in stage '${stage}': ${shown}`;
 }

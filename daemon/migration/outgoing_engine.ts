@@ -233,25 +233,29 @@ export class OutgoingEngine {
       const leftMs = deadlineMs - nowMs();
       if (leftMs <= 0) throw new MigrationError(this.stage, `the destination did not ${what} in time`);
       if (!channel.readable(Math.min(leftMs, SLICE_MS))) continue;
-      const header = channel.receiveHeader();
-      const body = channel.receiveJson(header);
-      if (header.type === answer) return;
-      if (header.type === 'REFUSE') throw this.#refused(body);
-      // Only while it loads has a destination a reason to take longer.
-      if (header.type !== 'ALIVE' || this.stage !== 'load') {
-        throw new MigrationError(this.stage, `the destination sent ${header.type}`);
-      }
+      if (this.#answer(channel, answer) === answer) return;
       deadlineMs = Math.min(nowMs() + timeoutMs, lastMs);
     }
   }
 
   /** In the live stage the destination says nothing but REFUSE, or goes away. */
   #checkPeer(channel: FrameChannel): void {
-    if (!channel.readable(0)) return;
+    if (channel.readable(0)) this.#answer(channel);
+  }
+
+  /**
+   * The destination's next frame: `answer`, or ALIVE while it loads; only then has it a reason to take longer.
+   * @throws MigrationError for REFUSE and for any other
+   */
+  #answer(channel: FrameChannel, answer?: FrameName): FrameName {
     const header = channel.receiveHeader();
+    const { type } = header;
+    if (type !== answer && type !== 'REFUSE' && !(type === 'ALIVE' && this.stage === 'load')) {
+      throw new MigrationError(this.stage, `the destination sent ${type}`);
+    }
     const body = channel.receiveJson(header);
-    if (header.type === 'REFUSE') throw this.#refused(body);
-    if (header.type !== 'ALIVE') throw new MigrationError(this.stage, `the destination sent ${header.type}`);
+    if (type === 'REFUSE') throw this.#refused(body);
+    return type;
   }
 
   #refused(body: Record<string, unknown>): MigrationError {

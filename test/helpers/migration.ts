@@ -58,18 +58,18 @@ export function mplm(info: MigrationInfo): MplmInfo {
 }
 
 /**
- * Begins a migration and keeps its live stage extended. Resolves when all was sent and the epoch's end, at least half a second away, is
+ * Begins a migration and keeps its live stage extended. Resolves when all was sent and the epoch's end, at least a second away, is
  * waited for: nothing is on its way then, and what the guest has written since waits in the dirty log.
  */
 export async function extendedAndWaiting(source: TestDaemon, uri: string): Promise<void> {
-  await source.qmp.execute('set-mplm-migration', { enable: true, intervaltime: 2 });
+  await source.qmp.execute('set-mplm-migration', { enable: true, intervaltime: 5 });
   await source.qmp.execute('migrate', { uri });
   await source.qmp.execute('set-mplm-extend-live');
   await progress(source, 'all is sent and the epoch goes on', (info) => {
     if (info.status !== 'active' || transferred(info) === 0) return false;
     const policy = mplm(info);
     const waiting = policy['non-dirty-pages'] === 0 && policy['dirty-pages'] === 0;
-    return policy.extended && waiting && (policy['epoch-elapsed'] ?? 0) < 1500;
+    return policy.extended && waiting && (policy['epoch-elapsed'] ?? 0) < 4000;
   });
 }
 

@@ -96,7 +96,7 @@ t.test(
       await progress(source, 'pages are sent', (info) => info.status === 'active' && transferred(info) >= sent);
       await cancels(t, source);
       t.notOk(source.eventNames(from).includes('STOP'), 'it was never paused');
-      await peer.closed;
+      peer.destroy();
     }
     await movesAfterAll(t, source);
   },
@@ -107,9 +107,9 @@ t.test('a migration is cancelled in the middle of stop-and-copy', { skip }, asyn
   const fake = await FakeDestination.listen(t);
   const [reader] = await Promise.all([fake.accepted().then(reading), extendedAndWaiting(source, fake.uri)]);
   const from = source.events.length;
-  reader.stop();
   await source.qmp.execute('set-mplm-end-live');
   await source.event('STOP', undefined, { from });
+  reader.stop();
   await progress(source, 'the last pages are sent', (info) => mplm(info).stage === 'stop-and-copy');
   await cancels(t, source);
   t.same(source.eventNames(from).slice(-3), ['MIGRATION cancelling', 'RESUME', 'MIGRATION cancelled']);
