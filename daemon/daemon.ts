@@ -75,7 +75,9 @@ export class Daemon {
     );
     let server: QmpServer | undefined;
     try {
-      const console = new SerialConsole(machine.devices.serial, await openChardev(options.serial));
+      const console = new SerialConsole(machine.devices.serial, await openChardev(options.serial), (error) => {
+        log.warn({ err: error }, `output of the serial port was lost: ${error.message}`);
+      });
       parts.console = console;
       const emit: Emit = (event, ...data) => server?.emit(event, ...(data as never));
       const lifecycle = new Lifecycle(machine, {

@@ -8,11 +8,14 @@ export class SerialConsole {
   readonly #serial: Serial16550;
   readonly #chardev: Chardev;
   #draining: Promise<void> | undefined;
+  readonly #failed: (error: Error) => void;
   #held = false;
 
-  constructor(serial: Serial16550, chardev: Chardev) {
+  /** @param failed told when the chardev could not take output: those bytes are lost, the guest goes on */
+  constructor(serial: Serial16550, chardev: Chardev, failed: (error: Error) => void) {
     this.#serial = serial;
     this.#chardev = chardev;
+    this.#failed = failed;
     chardev.onInput((bytes) => serial.receive(bytes));
   }
 
@@ -51,7 +54,11 @@ export class SerialConsole {
       const chunk = new Uint8Array(CHUNK_BYTES);
       const n = this.#serial.drainTx(chunk);
       if (n === 0) return;
-      await this.#chardev.write(chunk.subarray(0, n));
+      try {
+        await this.#chardev.write(chunk.subarray(0, n));
+      } catch (error) {
+        this.#failed(error as Error);
+      }
     }
   }
 

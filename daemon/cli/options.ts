@@ -100,6 +100,9 @@ const valued: Record<string, Setter> = {
   },
 };
 
+/** Options that QEMU takes several of, where this machine has one. */
+const ONCE: ReadonlySet<string> = new Set(['-serial', '-device']);
+
 /** Options without a value. */
 const flags: Record<string, (options: DaemonOptions) => void> = {
   '-S': (o) => {
@@ -130,16 +133,19 @@ export function parseOptions(args: readonly string[]): DaemonOptions {
     noReboot: false,
     noShutdown: false,
   };
+  const given = new Set<string>();
   for (let i = 0; i < args.length; i++) {
     const argument = args[i] as string;
     const name = argument.replace(/^--(?=.)/, '-');
-    const flag = flags[name];
-    const setter = valued[name];
+    const flag = Object.hasOwn(flags, name) ? flags[name] : undefined;
+    const setter = Object.hasOwn(valued, name) ? valued[name] : undefined;
     if (flag) {
       flag(options);
     } else if (setter) {
       const value = args[++i];
       if (value === undefined) throw new UsageError(`${argument}: requires an argument`);
+      if (ONCE.has(name) && given.has(name)) throw new UsageError(`${argument} '${value}': there is one already`);
+      given.add(name);
       setter(options, value);
     } else {
       throw new UsageError(argument.startsWith('-') ? `${argument}: invalid option` : `'${argument}' is no option`);

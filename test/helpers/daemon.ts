@@ -1,6 +1,6 @@
 /** A vmhostd process for tests: started with its sockets in a directory of its own, and gone when the test is. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, watch } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, watch } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -90,7 +90,11 @@ export class DaemonProcess {
 
   /** A client of the socket `qmp` (see `guestArgs`), negotiated; its events are collected. */
   async qmp(): Promise<QmpClient> {
-    await this.until('the QMP socket', () => existsSync(this.path('qmp')) || undefined);
+    // The pid file is written once every socket listens.
+    await this.until(
+      'the pid file',
+      () => (existsSync(this.path('pid')) && statSync(this.path('pid')).size > 0) || undefined,
+    );
     const client = await QmpClient.connect(`unix:${this.path('qmp')}`);
     client.on('event', (event) => this.events.push(event));
     return client;
@@ -120,9 +124,9 @@ export class DaemonProcess {
   }
 }
 
-/** Arguments of a daemon with the built-in guest, its QMP socket at `qmp` and its serial port in the file `serial`. */
+/** Arguments of a daemon with the built-in guest, its QMP socket at `qmp`, its pid file and, unless given, its serial port's file. */
 export function guestArgs(append: string, ...more: string[]): string[] {
-  const qmp = ['-qmp', 'unix:@/qmp,server=on,wait=off'];
+  const qmp = ['-qmp', 'unix:@/qmp,server=on,wait=off', '-pidfile', '@/pid'];
   const serial = more.includes('-serial') ? [] : ['-serial', 'file:@/serial'];
   return ['-m', '64', '-kernel', GUEST, '-append', append, ...qmp, ...serial, ...more];
 }

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { Lifecycle, type LifecycleOptions } from '../../../daemon/lifecycle/lifecycle.js';
+import { type Emit, Lifecycle, type LifecycleOptions } from '../../../daemon/lifecycle/lifecycle.js';
 import type { Machine } from '../../../daemon/machine/machine.js';
 
 /** A machine that only notes what is asked of it. `whileParking` is what happens to the guest before it stands still. */
@@ -31,7 +31,7 @@ function make(options: Partial<LifecycleOptions> = {}) {
     noReboot: false,
     noShutdown: false,
     log,
-    emit: (event) => events.push(event),
+    emit: ((event: string) => events.push(event)) as unknown as Emit,
     exit: (code) => exits.push(code),
     ...options,
   });
