@@ -33,7 +33,7 @@ t.test('scattered pieces arrive in order in other scattered pieces, however the 
   using memory = Mapping.anonymous(2 * 65536);
   using out = new IoVector();
   using into = new IoVector();
-  const pieces = fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1, maxLength: 60 });
+  const pieces = fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1, maxLength: 60, size: 'max' });
   fc.assert(
     fc.property(pieces, fc.integer({ min: 60, max: 900 }), (lengths, size) => {
       const total = lengths.reduce((a, b) => a + b, 0);
@@ -50,7 +50,7 @@ t.test('scattered pieces arrive in order in other scattered pieces, however the 
       for (let n = 0; n < total; n += size) into.add(memory.address + 65536 + n, Math.min(size, total - n));
       assert.equal(out.bytesLeft, total);
       // One thread plays both sides: each takes what it can without waiting, so most transfers are partial.
-      for (let i = 0; i < 10000 && into.bytesLeft > 0; i++) {
+      for (let i = 0; i < 200 && into.bytesLeft > 0; i++) {
         const sent = out.sendAll(near, sockets.MSG_DONTWAIT | sockets.MSG_NOSIGNAL);
         assert.ok(sent === 0 || sent === -EAGAIN, `sendAll gave ${sent}`);
         const received = into.receiveAll(far, sockets.MSG_DONTWAIT, ENDED);

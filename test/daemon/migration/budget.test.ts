@@ -6,7 +6,7 @@ import { BUDGET_WORD, BUDGET_WORDS, Budget, BudgetError } from '../../../daemon/
 t.test('whatever is drawn and given back, the bound holds and the peak is the most there was', (t) => {
   const step = fc.record({ draw: fc.boolean(), bytes: fc.nat(600), which: fc.nat(), twice: fc.boolean() });
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 60, size: 'max' }), (steps) => {
       const budget = new Budget(1000);
       const held: { bytes: number; drawn: Disposable }[] = [];
       let peak = 0;

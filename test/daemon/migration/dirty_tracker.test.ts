@@ -61,6 +61,8 @@ t.test(
     dirty(tiny, 0x400000, 1);
     dirty(tiny, HOLE_END + 66 * PAGE_SIZE, 1);
     t.same(pages(tracker.sync()), [1, 0x400, 0x401, HIGH + 66], 'what is written again comes again');
+    tracker.clear(ranges([0x401, 1, FROM_DIRTY]));
+    t.same(pages(tracker.sync()), [0x400, HIGH + 66], 'and a page cleared before is not cleared with its neighbour');
     t.end();
   },
 );

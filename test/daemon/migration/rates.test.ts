@@ -10,6 +10,7 @@ t.test('over any window the throttle lets through its rate and at most one inter
   const batches = fc.array(fc.record({ share: fc.double({ min: 0.01, max: 1, noNaN: true }), lateMs: fc.nat(300) }), {
     minLength: 1,
     maxLength: 80,
+    size: 'max',
   });
   fc.assert(
     fc.property(rate, batches, (bytesPerSecond, list) => {
