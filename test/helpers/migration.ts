@@ -73,6 +73,42 @@ export async function extendedAndWaiting(source: TestDaemon, uri: string): Promi
   });
 }
 
+/** What is dirty at any time is several times what the sockets' buffers hold. */
+const MUCH_DIRTY = 'fill=56 ws=56 rate=max hb=50';
+const LITTLE_DIRTY = 'fill=16 ws=1 rate=500 hb=50';
+const TRIES = 10;
+
+/**
+ * A migration between two real daemons that stands in `stage` because its destination is stopped by SIGSTOP there. The signal is sent when
+ * the source says STOP, so the destination may be too fast for it: then it is tried anew.
+ */
+export async function frozen(
+  t: Test,
+  stage: 'stop-and-copy' | 'load',
+  uri?: string,
+): Promise<{ source: TestDaemon; destination: TestDaemon }> {
+  for (let tries = 0; tries < TRIES; tries++) {
+    const [source, { daemon: destination, uri: to }] = await Promise.all([
+      TestDaemon.source(t, stage === 'load' ? LITTLE_DIRTY : MUCH_DIRTY),
+      TestDaemon.destination(t, uri === undefined ? {} : { uri }),
+    ]);
+    await extendedAndWaiting(source, to);
+    source.qmp.on('event', ({ event }) => {
+      if (event === 'STOP') destination.kill('SIGSTOP');
+    });
+    const stopped = source.event('STOP');
+    await source.qmp.execute('set-mplm-end-live');
+    await stopped;
+    const info = await progress(
+      source,
+      `stage ${stage} or the end`,
+      (now) => now.status !== 'active' || mplm(now).stage === stage,
+    );
+    if (info.status === 'active') return { source, destination };
+  }
+  throw new Error(`the destination could not be stopped in stage ${stage}`);
+}
+
 /**
  * Numbers of the heartbeats that a guest printed on its way over `daemons`, in this order. A line that it was printing when it was
  * paused begins on one and ends on the next.

@@ -86,12 +86,16 @@ export class StreamPeer {
     });
   }
 
-  /** The next frame; RAM payload is dropped unless `keep`. @throws Error when the peer is gone */
+  /**
+   * The next frame; RAM payload is dropped unless `keep`. A FLUSH is answered, as everything before it was taken in.
+   * @throws Error when the peer is gone
+   */
   async frame(keep = false): Promise<ReceivedFrame> {
     const head = await within(FRAME_MS, 'a frame of the peer', this.#take(HEADER_BYTES));
     const header = decodeHeader(viewOf(head), this.#received, 0);
     this.#received++;
     const body = await this.#take(header.bodyBytes);
+    if (header.type === 'FLUSH') this.send('FLUSHED');
     const payload = header.type === 'RAM' ? header.pages * STREAM_PAGE_SIZE : 0;
     if (keep) return { header, body, bytes: Buffer.concat([head, body, await this.#take(payload)]) };
     for (let left = payload; left > 0; ) left -= (await this.#take(Math.min(left, 1 << 18))).length;
@@ -105,7 +109,6 @@ export class StreamPeer {
       const frame = await this.frame(keep);
       frames.push(frame);
       if (frame.header.type === type) return frames;
-      if (frame.header.type === 'FLUSH') this.send('FLUSHED');
       if (frame.header.type === 'REFUSE') throw new Error(`refused: ${frame.body.toString()}`);
     }
   }

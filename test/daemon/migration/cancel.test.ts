@@ -16,7 +16,7 @@ async function cancels(t: Test, source: TestDaemon): Promise<void> {
   const info = await end;
   t.ok(Date.now() - beganMs < CANCEL_MS, `cancelled after ${Date.now() - beganMs} ms`);
   t.same(info, { status: 'cancelled' });
-  t.same(source.eventNames().slice(-2).at(-1), 'MIGRATION cancelled');
+  t.equal(source.eventNames().at(-1), 'MIGRATION cancelled');
   t.equal(await source.status(), 'running');
   await source.qmp.execute('migrate_cancel');
   t.same(await source.qmp.execute('query-migrate'), { status: 'cancelled' }, 'a third time changes nothing');
@@ -112,7 +112,7 @@ t.test('a migration is cancelled in the middle of stop-and-copy', { skip }, asyn
   reader.stop();
   await progress(source, 'the last pages are sent', (info) => mplm(info).stage === 'stop-and-copy');
   await cancels(t, source);
-  t.same(source.eventNames(from).slice(-3), ['MIGRATION cancelling', 'RESUME', 'MIGRATION cancelled']);
+  t.same(source.eventNames(from).slice(-2), ['RESUME', 'MIGRATION cancelled']);
   await movesAfterAll(t, source);
 });
 

@@ -1,15 +1,7 @@
 /** What users and the guest itself do while a migration runs. */
 import t, { type Test } from 'tap';
 import { noKvm, TestDaemon } from '../../helpers/daemons.js';
-import {
-  consecutive,
-  ended,
-  extendedAndWaiting,
-  heartbeats,
-  mplm,
-  progress,
-  transferred,
-} from '../../helpers/migration.js';
+import { consecutive, ended, frozen, heartbeats, progress, transferred } from '../../helpers/migration.js';
 
 const skip = noKvm();
 const MiB = 2 ** 20;
@@ -144,11 +136,7 @@ t.test(
   'while the guest stands still for the last pages, `cont` and `system_reset` are refused and `stop` holds',
   { skip },
   async (t) => {
-    const { source, destination, uri } = await pair(t, 'fill=40 ws=40 rate=max hb=50');
-    await extendedAndWaiting(source, uri);
-    destination.kill('SIGSTOP');
-    await source.qmp.execute('set-mplm-end-live');
-    await progress(source, 'the last pages are sent', (info) => mplm(info).stage === 'stop-and-copy');
+    const { source, destination } = await frozen(t, 'stop-and-copy');
     t.equal(await source.status(), 'finish-migrate');
     for (const command of ['cont', 'system_reset'] as const) {
       await t.rejects(source.qmp.execute(command), { message: 'Migration is not finalized yet' });
