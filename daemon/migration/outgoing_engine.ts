@@ -34,6 +34,8 @@ const LOAD_LIMIT_MS = 60_000;
 /** Slices of a wait, between which the thread looks whether it was cancelled or the peer is gone. */
 const SLICE_MS = 50;
 
+type Completed = Extract<OutgoingMessage, { type: 'completed' }>;
+
 export class OutgoingEngine {
   stage: MigrationStage = 'connect';
   committed = false;
@@ -61,6 +63,11 @@ export class OutgoingEngine {
 
   /** Runs the whole migration. @throws MigrationError, CancelledError, and what the kernel refuses */
   run(): void {
+    // Told once everything is given back, so that who hears of it finds nothing left.
+    this.#post(this.#migrate());
+  }
+
+  #migrate(): Completed {
     const startMs = nowMs();
     const { fd } = this.#data;
     while (!waitFor(fd, POLLOUT, SLICE_MS)) this.#checkCancelled();
@@ -72,13 +79,13 @@ export class OutgoingEngine {
     using channel = new FrameChannel(fd, this.#budget, 'send', STALL_LIMIT_MS);
     using _ranges = this.#budget.draw('table of ranges', PageRanges.bytesFor(MAX_RANGES));
     try {
-      this.#converse(channel, startMs);
+      return this.#converse(channel, startMs);
     } catch (error) {
       throw this.#preferRefusal(channel, error);
     }
   }
 
-  #converse(channel: FrameChannel, startMs: number): void {
+  #converse(channel: FrameChannel, startMs: number): Completed {
     this.#enter('handshake');
     channel.sendJson('HELLO', {
       version: STREAM_VERSION,
@@ -92,7 +99,7 @@ export class OutgoingEngine {
     this.#pass();
     this.#post({ type: 'active', setupMs: nowMs() - startMs });
     this.#live(channel, tracker, sender);
-    this.#stopAndCopy(channel, tracker, sender);
+    return this.#stopAndCopy(channel, tracker, sender);
   }
 
   #live(channel: FrameChannel, tracker: DirtyTracker, sender: RamSender): void {
@@ -153,7 +160,7 @@ export class OutgoingEngine {
     }
   }
 
-  #stopAndCopy(channel: FrameChannel, tracker: DirtyTracker, sender: RamSender): void {
+  #stopAndCopy(channel: FrameChannel, tracker: DirtyTracker, sender: RamSender): Completed {
     this.#enter('stop-and-copy');
     const breakdown: DowntimeBreakdown = {};
     const beginMs = nowMs();
@@ -209,7 +216,7 @@ export class OutgoingEngine {
     this.#showRates(this.#wholeMigration, channel);
     this.#post({ type: 'epochs', records: [...this.#policy.records] });
     const endedMs = nowMs();
-    this.#post({ type: 'completed', downtimeMs: endedMs - beginMs, breakdown, endedMs });
+    return { type: 'completed', downtimeMs: endedMs - beginMs, breakdown, endedMs };
   }
 
   /** Waits for main's answer, looking at the peer and at a cancel meanwhile. */

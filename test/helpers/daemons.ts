@@ -1,5 +1,5 @@
 /** Runs the built daemon as a child process: a directory of its own, real QMP and serial sockets, and nothing of it left afterwards. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import {
   accessSync,
@@ -36,6 +36,15 @@ export function noKvm(): string | false {
   } catch (error) {
     return `/dev/kvm cannot be opened (${(error as NodeJS.ErrnoException).code})`;
   }
+}
+
+let wrapper: string[] | undefined;
+
+/** Makes a program end when its parent does, even when that is killed: setpriv(1) of util-linux, where it is installed. */
+function dieWithParent(): string[] {
+  wrapper ??=
+    spawnSync('setpriv', ['--pdeathsig', 'KILL', 'true']).status === 0 ? ['setpriv', '--pdeathsig', 'KILL'] : [];
+  return wrapper;
 }
 
 /** A promise's result, or an error that says what was waited for. */
@@ -90,11 +99,15 @@ export class TestDaemon {
     this.#child = child;
     this.#serial = serial;
     this.#output.setMaxListeners(0);
+    process.setMaxListeners(0);
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text;
     });
     // `close` comes after the last byte of stderr.
     this.exited = new Promise((resolve) => child.once('close', (code, signal) => resolve({ code, signal })));
+    const kill = () => child.kill('SIGKILL');
+    process.once('exit', kill);
+    void this.exited.then(() => process.off('exit', kill));
     serial.on('connection', (socket) => {
       this.#peer = socket;
       socket.setEncoding('latin1').on('data', (text) => this.#printed(String(text)));
@@ -108,10 +121,11 @@ export class TestDaemon {
     const serial = createServer();
     serial.listen(join(dir, 'serial'));
     await once(serial, 'listening');
+    const [program, ...first] = [...dieWithParent(), process.execPath, DAEMON];
     const child = spawn(
-      process.execPath,
+      program as string,
       [
-        DAEMON,
+        ...first,
         ...['-m', String(options.memory ?? 64)],
         ...['-serial', `unix:${join(dir, 'serial')}`],
         // Nothing happens before the client is there, so it misses nothing.
