@@ -1,83 +1,13 @@
 /** Streams that no honest source sends: the destination says what is wrong, and ends. */
-import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { encodeHeader, HEADER_BYTES, MAX_JSON_BYTES, STREAM_PAGE_SIZE } from '../../../protocol/migration_stream.js';
-import { noKvm, TestDaemon, type TestScope, within } from '../../helpers/daemons.js';
-import {
-  FakeDestination,
-  fakeSource,
-  jsonFrame,
-  pagesFrame,
-  type ReceivedFrame,
-  viewOf,
-} from '../../helpers/stream_peer.js';
+import { noKvm } from '../../helpers/daemons.js';
+import { attack, endedWell, HOSTILE_MEMORY as MEMORY, recordStream } from '../../helpers/hostile_source.js';
+import { jsonFrame, pagesFrame, type ReceivedFrame, viewOf } from '../../helpers/stream_peer.js';
 
 const skip = noKvm();
 const MiB = 2 ** 20;
-const MEMORY = 16;
-/** What a destination may need beyond what it has while it waits, whatever it is sent: its bound, and its RAM. */
-const GROWTH = 16 * MiB + MEMORY * MiB + 64 * MiB;
-
-/** A real migration's frames, from HELLO to DIGEST. */
-let recorded: Promise<readonly ReceivedFrame[]> | undefined;
-
-async function record(t: TestScope): Promise<readonly ReceivedFrame[]> {
-  const source = await TestDaemon.source(t, 'fill=4 ws=1 rate=500 hb=50', { memory: MEMORY });
-  const fake = await FakeDestination.listen(t);
-  await source.qmp.execute('migrate', { uri: fake.uri });
-  const peer = await fake.connection();
-  const hello = await peer.until('HELLO');
-  peer.accept();
-  const rest = await peer.until('DIGEST', true);
-  return [...hello, ...rest];
-}
-
-function recording(): Promise<readonly ReceivedFrame[]> {
-  recorded ??= record(t);
-  return recorded;
-}
-
-interface Outcome {
-  code: number | null;
-  signal: NodeJS.Signals | null;
-  /** All that it said on standard error. */
-  stderr: string;
-  /** The REFUSE that the source got, if any. */
-  refusal: string | undefined;
-  /** Bytes by which its peak memory grew, where it refused. */
-  growth: number;
-}
-
-/** Sends `chunks` to a fresh destination and then no more: how that ended. */
-async function attack(t: TestScope, chunks: readonly Uint8Array[]): Promise<Outcome> {
-  const { daemon, uri } = await TestDaemon.destination(t, { memory: MEMORY });
-  const before = daemon.memory('VmHWM');
-  const peer = await fakeSource(t, uri);
-  let refusal: string | undefined;
-  let growth = 0;
-  const answers = (async () => {
-    for (;;) {
-      const { header, body } = await peer.frame();
-      if (header.type === 'REFUSE') {
-        refusal = String(JSON.parse(body.toString()).reason);
-        // It lingers until this side closes, so this is its peak.
-        growth = daemon.memory('VmHWM') - before;
-        peer.socket.end();
-      }
-    }
-  })().catch(() => peer.destroy()); // the connection's end
-  for (const chunk of chunks) peer.socket.write(chunk);
-  peer.socket.end();
-  const { code, signal } = await within(20_000, 'the destination ends', daemon.exited);
-  await answers;
-  return { code, signal, stderr: daemon.stderr, refusal, growth };
-}
-
-/** It ended by itself, with one sentence, within its memory. */
-function endedWell({ code, signal, stderr, growth }: Outcome): boolean {
-  return code === 1 && signal === null && /^vmhostd: [^\n]+\n$/.test(stderr) && growth < GROWTH;
-}
-
+const recording = skip ? [] : recordStream(t);
 /** The bytes of `frames`, with `replaced` in the place of those from `at` on. */
 function upTo(frames: readonly ReceivedFrame[], at: number, ...replaced: Uint8Array[]): Uint8Array[] {
   return [...frames.slice(0, at).map(({ bytes }) => bytes), ...replaced];
@@ -118,7 +48,7 @@ async function refuses(t: Test, attacks: Record<string, [Uint8Array[], RegExp]>)
 }
 
 t.test('a wrong beginning is refused before anything is taken', { skip }, async (t) => {
-  const frames = await recording();
+  const frames = await recording;
   const hello = frames[0] as ReceivedFrame;
   await refuses(t, {
     'another protocol': [
@@ -153,7 +83,7 @@ t.test('a wrong beginning is refused before anything is taken', { skip }, async 
 });
 
 t.test('frames out of their bounds are refused with stage and offset', { skip }, async (t) => {
-  const frames = await recording();
+  const frames = await recording;
   const [hello, second] = frames as [ReceivedFrame, ReceivedFrame];
   const at = hello.bytes.length;
   const after = (...bytes: Uint8Array[]) => [hello.bytes, ...bytes];
@@ -188,7 +118,7 @@ t.test('frames out of their bounds are refused with stage and offset', { skip },
 });
 
 t.test('machine state that is wrong is refused, and the guest never runs', { skip }, async (t) => {
-  const frames = await recording();
+  const frames = await recording;
   const state = frames.findIndex(({ header }) => header.type === 'STATE');
   const digest = frames.length - 1;
   const section = (name: string) =>
@@ -256,45 +186,3 @@ t.test('machine state that is wrong is refused, and the guest never runs', { ski
     'state deeper than a stack': [upTo(frames, state, jsonFrame('STATE', nested, sequence)), /./],
   });
 });
-
-t.test(
-  'whatever of a real stream is changed or cut off, the destination ends with one sentence',
-  { skip },
-  async (t) => {
-    const frames = await recording();
-    /** Where a change can be seen: in headers, tables and JSON. What pages hold is the guest's own business. */
-    const places = fc
-      .nat(frames.length - 1)
-      .chain((frame) =>
-        fc.nat(HEADER_BYTES + (frames[frame] as ReceivedFrame).body.length - 1).map((offset) => ({ frame, offset })),
-      );
-    const damage = fc.oneof(
-      fc.record({ kind: fc.constant('flip' as const), place: places, value: fc.integer({ min: 1, max: 255 }) }),
-      fc.record({ kind: fc.constant('cut' as const), place: places, value: fc.constant(0) }),
-      fc.record({ kind: fc.constant('drop' as const), place: places, value: fc.constant(0) }),
-      fc.record({ kind: fc.constant('twice' as const), place: places, value: fc.constant(0) }),
-    );
-    await fc.assert(
-      fc.asyncProperty(damage, damage, async (one, two) => {
-        let bytes: Uint8Array[] = frames.map((frame) => frame.bytes);
-        for (const { kind, place, value } of [one, two]) {
-          const frame = Math.min(place.frame, bytes.length - 1);
-          const whole = bytes[frame];
-          if (whole === undefined) continue;
-          const offset = Math.min(place.offset, whole.length - 1);
-          if (kind === 'flip') {
-            const copy = Buffer.from(whole);
-            copy.writeUInt8(copy.readUInt8(offset) ^ value, offset);
-            bytes[frame] = copy;
-          } else if (kind === 'cut') bytes = [...bytes.slice(0, frame), whole.subarray(0, offset)];
-          else if (kind === 'drop') bytes.splice(frame, 1);
-          else bytes.splice(frame, 0, whole);
-        }
-        // The stream ends before COMMIT, so even a change that cannot be seen ends in a failure.
-        const outcome = await attack(t, bytes);
-        if (!endedWell(outcome)) throw new Error(JSON.stringify(outcome));
-      }),
-      { numRuns: 25, endOnFailure: true },
-    );
-  },
-);
