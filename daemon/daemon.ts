@@ -26,6 +26,7 @@ export class Daemon {
   readonly #console: SerialConsole;
   readonly #server: QmpServer;
   readonly #migrations: Migrations;
+  #wrotePidfile = false;
 
   private constructor(parts: {
     exit: Promise<number>;
@@ -110,9 +111,15 @@ export class Daemon {
         log,
       });
       const daemon = new Daemon({ exit, log, options, machine, lifecycle, console, server, migrations });
-      await daemon.#open();
+      try {
+        await daemon.#open();
+      } catch (error) {
+        await daemon.close();
+        throw error;
+      }
       return daemon;
     } catch (error) {
+      // Both are safe to call twice: a daemon that got as far as opening has closed all that was its.
       await server?.close();
       await machine.dispose();
       throw error;
@@ -124,7 +131,10 @@ export class Daemon {
     const { incoming, paused, pidfile, qmp } = this.#options;
     if (incoming !== undefined) this.#lifecycle.awaitMigration(paused);
     for (const { address, pretty } of qmp) await this.#server.listen(address, { pretty });
-    if (pidfile !== undefined) writeFileSync(pidfile, `${process.pid}\n`);
+    if (pidfile !== undefined) {
+      writeFileSync(pidfile, `${process.pid}\n`);
+      this.#wrotePidfile = true;
+    }
     if (qmp.some((socket) => socket.wait)) await this.#server.firstClient();
     if (incoming === undefined) await this.#lifecycle.start(paused);
     else if (incoming !== 'defer') await this.#migrations.receive(incoming);
@@ -144,7 +154,7 @@ export class Daemon {
     const flushed = new Promise<void>((resolve) => setTimeout(resolve, CONSOLE_FLUSH_MS).unref());
     await Promise.race([this.#console.close(), flushed]);
     await this.#machine.dispose();
-    if (this.#options.pidfile !== undefined) rmSync(this.#options.pidfile, { force: true });
+    if (this.#wrotePidfile) rmSync(this.#options.pidfile as string, { force: true });
   }
 }
 
