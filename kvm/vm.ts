@@ -32,9 +32,14 @@ export interface VmState {
   clock: bigint;
 }
 
-/** Three pages for the TSS, one for the identity map: below the BIOS area at 4 GiB, as QEMU places them. */
-const IDENTITY_MAP_ADDR = 0xfeffc000;
-const TSS_ADDR = 0xfeffd000;
+/**
+ * Four pages that KVM on some hosts needs for itself: one for the identity map, three for the TSS. Below the BIOS area at 4 GiB, as QEMU places them; a
+ * guest's memory map must keep them reserved.
+ */
+export const KVM_PRIVATE_START = 0xfeffc000;
+export const KVM_PRIVATE_BYTES = 0x4000;
+const IDENTITY_MAP_ADDR = KVM_PRIVATE_START;
+const TSS_ADDR = KVM_PRIVATE_START + 0x1000;
 
 const KVM_IRQFD_FLAG_DEASSIGN = 1;
 const KVM_IOEVENTFD_FLAG_DATAMATCH = 1;

@@ -217,9 +217,6 @@ export function nextReceiverState(state: ReceiverState, type: FrameName, offset:
   return next;
 }
 
-/** Answers the source takes: after HELLO, FLUSH, DIGEST and COMMIT. */
-export type Answer = 'ACCEPT' | 'REFUSE' | 'FLUSHED' | 'READY' | 'RUNNING' | 'ALIVE';
-
 /** The machine as the source describes it; the destination must be alike. */
 export interface Hello {
   version: number;

@@ -1,14 +1,16 @@
+import { HOLE_END, HOLE_START } from '../../kvm/guest_ram.js';
+import { KVM_PRIVATE_BYTES, KVM_PRIVATE_START } from '../../kvm/vm.js';
+
 // The guest-physical address space of the machine: where RAM is, what else a PC keeps below 4 GiB, and
 // where the loaders put what they hand to a kernel.
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-const GIB = 1024 * MIB;
 
 /** RAM below 4 GiB ends here at the latest; device windows and the APICs live between this and 4 GiB. */
-export const RAM_HOLE_START = 3 * GIB;
+export const RAM_HOLE_START = HOLE_START;
 /** RAM that does not fit below the hole goes on here. */
-export const HIGH_RAM_START = 4 * GIB;
+export const HIGH_RAM_START = HOLE_END;
 
 /** A range of guest-physical addresses, in bytes. */
 export interface GpaRange {
@@ -46,14 +48,6 @@ const BASE_MEMORY_END = 0xa0000;
 const BIOS_START = 0xf0000;
 const EXTENDED_MEMORY_START = 1 * MIB;
 
-/**
- * Four pages that KVM on Intel needs for itself: one for KVM_SET_IDENTITY_MAP_ADDR, then three for
- * KVM_SET_TSS_ADDR (Documentation/virt/kvm/api.rst). The kernel is told to keep off.
- */
-export const KVM_IDENTITY_MAP_ADDRESS = 0xfeffc000;
-export const KVM_TSS_ADDRESS = KVM_IDENTITY_MAP_ADDRESS + 0x1000;
-const KVM_PRIVATE_BYTES = 0x4000;
-
 /** The memory map of a machine with `ramBytes` of RAM, sorted, with the holes that a PC has. */
 export function e820(ramBytes: number): E820Entry[] {
   const entries: E820Entry[] = [];
@@ -67,7 +61,7 @@ export function e820(ramBytes: number): E820Entry[] {
   add(EBDA_START, BASE_MEMORY_END, E820_RESERVED);
   add(BIOS_START, EXTENDED_MEMORY_START, E820_RESERVED);
   add(EXTENDED_MEMORY_START, lowEnd, E820_RAM);
-  add(KVM_IDENTITY_MAP_ADDRESS, KVM_IDENTITY_MAP_ADDRESS + KVM_PRIVATE_BYTES, E820_RESERVED);
+  add(KVM_PRIVATE_START, KVM_PRIVATE_START + KVM_PRIVATE_BYTES, E820_RESERVED);
   if (ramBytes > RAM_HOLE_START) {
     add(HIGH_RAM_START, HIGH_RAM_START + ramBytes - RAM_HOLE_START, E820_RAM);
   }

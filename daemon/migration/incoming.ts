@@ -66,7 +66,6 @@ export class Incoming {
     const data: IncomingData = {
       fd: this.#listener,
       tcp: this.address.kind === 'tcp',
-      vmFd: machine.vm.fd,
       ram: machine.ram.handle,
       machine: machineDescription(machine),
       progress: this.progress,

@@ -9,7 +9,6 @@ import type { SharedProgress } from './progress.js';
 
 /** What both threads are started with. The fd is main's: it closes it once the thread is gone. */
 interface ThreadData {
-  vmFd: number;
   ram: RamHandle;
   machine: Hello['machine'];
   progress: SharedProgress;
@@ -19,6 +18,7 @@ interface ThreadData {
 export interface OutgoingData extends ThreadData {
   /** A socket that is connecting. */
   fd: number;
+  vmFd: number;
   mplm: MplmSettings;
   maxBufferBytes: number;
   dirtyLogInitiallySet: boolean;
