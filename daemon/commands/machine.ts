@@ -1,0 +1,19 @@
+/** Commands about what the machine is. */
+import type { CommandHandlers } from '../qmp/server.js';
+import type { CommandTargets } from './targets.js';
+
+export function machineCommands({ options, machine }: CommandTargets): CommandHandlers {
+  return {
+    'query-name': () => (options.name === undefined ? {} : { name: options.name }),
+    'query-uuid': () => ({ UUID: options.uuid }),
+    'query-kvm': () => ({ enabled: true, present: true }),
+    'query-cpus-fast': () =>
+      machine.vcpus.map((vcpu) => ({
+        'cpu-index': vcpu.id,
+        'qom-path': `/machine/unattached/device[${vcpu.id}]`,
+        'thread-id': vcpu.threadId,
+        props: { 'socket-id': 0, 'core-id': vcpu.id, 'thread-id': 0 },
+        target: 'x86_64' as const,
+      })),
+  };
+}

@@ -1,0 +1,14 @@
+import type { DaemonOptions } from '../cli/options.js';
+import type { Lifecycle } from '../lifecycle/lifecycle.js';
+import type { Machine } from '../machine/machine.js';
+import type { Migrations } from '../migration/migrations.js';
+
+/** What commands work on. */
+export interface CommandTargets {
+  readonly options: DaemonOptions;
+  readonly machine: Machine;
+  readonly lifecycle: Lifecycle;
+  readonly migrations: Migrations;
+  /** Ends the daemon once the reply is out. */
+  readonly quit: () => void;
+}
