@@ -7,7 +7,8 @@ import type { DaemonOptions } from './cli/options.js';
 import { commandHandlers } from './commands/handlers.js';
 import { type Emit, Lifecycle } from './lifecycle/lifecycle.js';
 import type { DaemonLog } from './log.js';
-import { Machine } from './machine/machine.js';
+import { Machine, type MachineListener } from './machine/machine.js';
+import { NO_MACHINE } from './machine/no_machine.js';
 import { Migrations } from './migration/migrations.js';
 import { QmpServer } from './qmp/server.js';
 import type { EntryRegisters, GuestStop } from './vcpu/messages.js';
@@ -21,9 +22,8 @@ export class Daemon {
   readonly exit: Promise<number>;
   readonly #log: DaemonLog;
   readonly #options: DaemonOptions;
-  readonly #machine: Machine;
+  readonly #guest: Guest | undefined;
   readonly #lifecycle: Lifecycle;
-  readonly #console: SerialConsole;
   readonly #server: QmpServer;
   readonly #migrations: Migrations;
   #wrotePidfile = false;
@@ -32,18 +32,16 @@ export class Daemon {
     exit: Promise<number>;
     log: DaemonLog;
     options: DaemonOptions;
-    machine: Machine;
+    guest: Guest | undefined;
     lifecycle: Lifecycle;
-    console: SerialConsole;
     server: QmpServer;
     migrations: Migrations;
   }) {
     this.exit = parts.exit;
     this.#log = parts.log;
     this.#options = parts.options;
-    this.#machine = parts.machine;
+    this.#guest = parts.guest;
     this.#lifecycle = parts.lifecycle;
-    this.#console = parts.console;
     this.#server = parts.server;
     this.#migrations = parts.migrations;
   }
@@ -57,34 +55,25 @@ export class Daemon {
     const exit = new Promise<number>((resolve) => {
       end = resolve;
     });
-    // The machine reports to parts that are made after it; nothing runs before they are there.
-    const parts: { lifecycle?: Lifecycle; console?: SerialConsole } = {};
-    const machine = await Machine.create(
-      {
-        ramBytes: options.ramBytes,
-        vcpus: options.vcpus,
-        devices: options.debugExit ? { debugExit: options.debugExit } : {},
-      },
-      {
-        guestStop: (vcpu: number, stop: GuestStop) => parts.lifecycle?.guestStop(vcpu, stop),
-        serialActivity: () => parts.console?.activity(),
-        vcpuCrashed: (vcpu, error) => {
-          log.fatal({ vcpu, err: error }, `the thread of vCPU ${vcpu} crashed: ${error.message}`);
-          end(1);
-        },
-      },
-    );
+    // The guest reports to parts that are made after it; nothing runs before they are there.
+    const parts: { lifecycle?: Lifecycle } = {};
+    const guest =
+      options.machine.type === 'none'
+        ? undefined
+        : await createGuest(options, log, {
+            guestStop: (vcpu: number, stop: GuestStop) => parts.lifecycle?.guestStop(vcpu, stop),
+            vcpuCrashed: (vcpu, error) => {
+              log.fatal({ vcpu, err: error }, `the thread of vCPU ${vcpu} crashed: ${error.message}`);
+              end(1);
+            },
+          });
     let server: QmpServer | undefined;
     try {
-      const console = new SerialConsole(machine.devices.serial, await openChardev(options.serial), (error) => {
-        log.warn({ err: error }, `output of the serial port was lost: ${error.message}`);
-      });
-      parts.console = console;
       const emit: Emit = (event, ...data) => server?.emit(event, ...(data as never));
-      const lifecycle = new Lifecycle(machine, {
-        ...(options.kernel === undefined
+      const lifecycle = new Lifecycle(guest?.machine ?? NO_MACHINE, {
+        ...(options.kernel === undefined || guest === undefined
           ? {}
-          : { loadKernel: () => bootRegisters(options, options.kernel as string, machine) }),
+          : { loadKernel: () => bootRegisters(options, options.kernel as string, guest.machine) }),
         noReboot: options.noReboot,
         noShutdown: options.noShutdown,
         log,
@@ -93,9 +82,8 @@ export class Daemon {
       });
       parts.lifecycle = lifecycle;
       const migrations = new Migrations({
-        machine,
+        guest,
         lifecycle,
-        console,
         log,
         emit,
         incoming: options.incoming !== undefined,
@@ -106,11 +94,11 @@ export class Daemon {
         },
       });
       server = new QmpServer({
-        handlers: commandHandlers({ options, machine, lifecycle, migrations, quit: () => end(0) }),
+        handlers: commandHandlers({ options, machine: guest?.machine, lifecycle, migrations, quit: () => end(0) }),
         version: versionInfo,
         log,
       });
-      const daemon = new Daemon({ exit, log, options, machine, lifecycle, console, server, migrations });
+      const daemon = new Daemon({ exit, log, options, guest, lifecycle, server, migrations });
       try {
         await daemon.#open();
       } catch (error) {
@@ -121,7 +109,7 @@ export class Daemon {
     } catch (error) {
       // Both are safe to call twice: a daemon that got as far as opening has closed all that was its.
       await server?.close();
-      await machine.dispose();
+      await guest?.machine.dispose();
       throw error;
     }
   }
@@ -151,11 +139,46 @@ export class Daemon {
     await this.#server.drain();
     await this.#migrations.close();
     await this.#server.close();
-    const flushed = new Promise<void>((resolve) => setTimeout(resolve, CONSOLE_FLUSH_MS).unref());
-    await Promise.race([this.#console.close(), flushed]);
-    await this.#machine.dispose();
+    if (this.#guest) await closeGuest(this.#guest);
     if (this.#wrotePidfile) rmSync(this.#options.pidfile as string, { force: true });
   }
+}
+
+/** A machine and where its serial port's bytes go. */
+interface Guest {
+  readonly machine: Machine;
+  readonly console: SerialConsole;
+}
+
+async function createGuest(
+  options: DaemonOptions,
+  log: DaemonLog,
+  listener: Omit<MachineListener, 'serialActivity'>,
+): Promise<Guest> {
+  let console: SerialConsole | undefined;
+  const machine = await Machine.create(
+    {
+      ramBytes: options.ramBytes,
+      vcpus: options.vcpus,
+      devices: options.debugExit ? { debugExit: options.debugExit } : {},
+    },
+    { ...listener, serialActivity: () => console?.activity() },
+  );
+  try {
+    console = new SerialConsole(machine.devices.serial, await openChardev(options.serial), (error) => {
+      log.warn({ err: error }, `output of the serial port was lost: ${error.message}`);
+    });
+    return { machine, console };
+  } catch (error) {
+    await machine.dispose();
+    throw error;
+  }
+}
+
+async function closeGuest({ machine, console }: Guest): Promise<void> {
+  const flushed = new Promise<void>((resolve) => setTimeout(resolve, CONSOLE_FLUSH_MS).unref());
+  await Promise.race([console.close(), flushed]);
+  await machine.dispose();
 }
 
 /** One sentence to whoever watches standard error. */

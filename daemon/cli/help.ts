@@ -3,6 +3,7 @@ export const HELP = `usage: vmhostd [options]
 
 A VM host daemon on /dev/kvm. Options are QEMU's own.
 
+  -machine pc|none         none: a VM without RAM, vCPUs and devices (default pc)
   -m SIZE                  guest memory, whole MiB (512, 512M, 2G; default 128M)
   -smp N                   vCPUs (default 1)
   -kernel FILE             kernel: PVH ELF or 64-bit bzImage

@@ -12,7 +12,13 @@ export interface QmpSocket {
   readonly wait: boolean;
 }
 
+/** `none` is a VM without RAM, vCPUs and devices. */
+export interface MachineChoice {
+  readonly type: 'pc' | 'none';
+}
+
 export interface DaemonOptions {
+  machine: MachineChoice;
   ramBytes: number;
   vcpus: number;
   kernel?: string;
@@ -43,6 +49,12 @@ type Setter = (options: DaemonOptions, value: string) => void;
 
 /** Options that take a value. */
 const valued: Record<string, Setter> = {
+  '-machine': (o, value) => {
+    const { type } = keyValues('-machine', value, 'type', ['type', 'usb', 'accel']);
+    if (type === 'none') o.machine = { type: 'none' };
+    else if (type !== 'pc' && type !== 'pc-i440fx-7.2')
+      throw new UsageError(`-machine: unsupported machine type '${type}'`);
+  },
   '-m': (o, value) => {
     const { size } = keyValues('-m', value, 'size', ['size']);
     o.ramBytes = parseMemory('-m', size ?? '', MAX_RAM_BYTES);
@@ -123,6 +135,7 @@ const flags: Record<string, (options: DaemonOptions) => void> = {
  */
 export function parseOptions(args: readonly string[]): DaemonOptions {
   const options: DaemonOptions = {
+    machine: { type: 'pc' },
     ramBytes: DEFAULT_RAM_BYTES,
     vcpus: 1,
     append: '',
@@ -152,6 +165,9 @@ export function parseOptions(args: readonly string[]): DaemonOptions {
     }
   }
   if (options.initrd !== undefined && options.kernel === undefined) throw new UsageError('-initrd needs -kernel');
+  if (options.kernel !== undefined && options.machine.type === 'none') {
+    throw new UsageError("-kernel is not supported by a machine of type 'none'");
+  }
   if (options.append !== '' && options.kernel === undefined) throw new UsageError('-append needs -kernel');
   return options;
 }

@@ -6,9 +6,9 @@ export function machineCommands({ options, machine }: CommandTargets): CommandHa
   return {
     'query-name': () => (options.name === undefined ? {} : { name: options.name }),
     'query-uuid': () => ({ UUID: options.uuid }),
-    'query-kvm': () => ({ enabled: true, present: true }),
+    'query-kvm': () => ({ enabled: machine !== undefined, present: true }),
     'query-cpus-fast': () =>
-      machine.vcpus.map((vcpu) => ({
+      (machine?.vcpus ?? []).map((vcpu) => ({
         'cpu-index': vcpu.id,
         'qom-path': `/machine/unattached/device[${vcpu.id}]`,
         'thread-id': vcpu.threadId,

@@ -6,7 +6,8 @@ import type { Migrations } from '../migration/migrations.js';
 /** What commands work on. */
 export interface CommandTargets {
   readonly options: DaemonOptions;
-  readonly machine: Machine;
+  /** Undefined for `-machine none`. */
+  readonly machine: Machine | undefined;
   readonly lifecycle: Lifecycle;
   readonly migrations: Migrations;
   /** Ends the daemon once the reply is out. */

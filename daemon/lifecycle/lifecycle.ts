@@ -5,7 +5,6 @@
 import { QmpError } from '../../protocol/qmp_errors.js';
 import type { EventData, EventName, RunState } from '../../schemas/generated/qmp.js';
 import type { DaemonLog } from '../log.js';
-import type { Machine } from '../machine/machine.js';
 import type { EntryRegisters, GuestStop } from '../vcpu/messages.js';
 
 /** Sends an event to every client. */
@@ -13,6 +12,16 @@ export type Emit = <E extends EventName>(
   event: E,
   ...data: EventData<E> extends undefined ? [] : [data: EventData<E>]
 ) => void;
+
+/** What the lifecycle needs of a machine. */
+export interface RunnableMachine {
+  /** Sets all vCPUs going. `resumed`: the guest ran before and was stopped. */
+  run(resumed: boolean): Promise<void>;
+  /** Resolves when no vCPU runs guest code any more. */
+  park(): Promise<void>;
+  /** Back to power-on state; the first vCPU then enters at `entry`. All vCPUs are parked. */
+  reset(entry: EntryRegisters | undefined): Promise<void>;
+}
 
 export interface LifecycleOptions {
   /** Loads the kernel into RAM; gives the registers it is entered with. Undefined where no kernel was named. */
@@ -33,7 +42,7 @@ type Shutdown = EventData<'SHUTDOWN'>;
 const OVER: ReadonlySet<RunState> = new Set(['inmigrate', 'postmigrate', 'shutdown', 'internal-error']);
 
 export class Lifecycle {
-  readonly #machine: Machine;
+  readonly #machine: RunnableMachine;
   readonly #options: LifecycleOptions;
   #status: RunState = 'prelaunch';
   /** Whether the guest ran before, so that running it again is resuming it. */
@@ -49,7 +58,7 @@ export class Lifecycle {
   /** A user said `stop` while a migration held the guest paused. */
   #stopWanted = false;
 
-  constructor(machine: Machine, options: LifecycleOptions) {
+  constructor(machine: RunnableMachine, options: LifecycleOptions) {
     this.#machine = machine;
     this.#options = options;
   }

@@ -21,9 +21,9 @@ import { DEFAULT_MPLM_SETTINGS, type MplmSettings, mplmSettings } from './policy
 import { parseMigrationUri, resolveMigrationAddress } from './uri.js';
 
 export interface MigrationsOptions {
-  machine: Machine;
+  /** Undefined where there is no guest: `-machine none`. */
+  guest: { machine: Machine; console: ConsoleHold } | undefined;
   lifecycle: Lifecycle;
-  console: ConsoleHold;
   log: DaemonLog;
   emit: Emit;
   /** `-incoming` was given: the daemon waits for a guest. */
@@ -58,7 +58,7 @@ export class Migrations {
    * @throws QmpError in QEMU's words where it cannot begin
    */
   migrate(args: { uri: string; blk?: boolean; inc?: boolean; resume?: boolean; 'max-buffer-bytes'?: bigint }): void {
-    const { machine, lifecycle } = this.#options;
+    const { lifecycle } = this.#options;
     const bound = args['max-buffer-bytes'];
     if (bound !== undefined && (bound < BigInt(MIN_BUFFER_BYTES) || bound > BigInt(Number.MAX_SAFE_INTEGER))) {
       throw invalidParameter('max-buffer-bytes', `a value of at least ${MIN_BUFFER_BYTES} bytes`);
@@ -71,11 +71,12 @@ export class Migrations {
     }
     if (args.blk || args.inc) throw genericError('Block migration is not supported: there are no disks to migrate');
     const address = parseMigrationUri(args.uri, () => invalidParameter('uri', 'a valid migration protocol'));
+    const { machine, console } = this.#guest;
     this.#status('setup');
     this.#outgoing = new Outgoing(() => resolveMigrationAddress(address, false), {
       machine,
       lifecycle,
-      console: this.#options.console,
+      console,
       log: this.#options.log,
       mplm: this.#settings,
       maxBufferBytes: bound === undefined ? DEFAULT_BUFFER_BYTES : Number(bound),
@@ -98,9 +99,10 @@ export class Migrations {
    * @throws QmpError in QEMU's words
    */
   async receive(uri: string): Promise<void> {
-    const { machine, lifecycle, log } = this.#options;
+    const { lifecycle, log } = this.#options;
     if (!this.#options.incoming) throw genericError("'-incoming' was not specified on the command line");
     if (this.#incoming || this.#incomingStarting) throw genericError('The incoming migration has already been started');
+    const { machine } = this.#guest;
     this.#options.emit('MIGRATION', { status: 'setup' });
     const address = parseMigrationUri(uri, () => genericError(`unknown migration protocol: ${uri}`));
     this.#incomingStarting = true;
@@ -129,7 +131,7 @@ export class Migrations {
 
   /** QMP `query-migrate`. */
   info(): MigrationInfo {
-    if (this.#outgoing) return outgoingInfo(this.#outgoing, this.#options.machine.ram.ramBytes);
+    if (this.#outgoing) return outgoingInfo(this.#outgoing, this.#guest.machine.ram.ramBytes);
     if (this.#incoming) return incomingInfo(this.#incoming);
     return {};
   }
@@ -170,6 +172,12 @@ export class Migrations {
     const migration = this.#liveMplm('ended');
     if (!migration.extended) throw genericError('The live stage of this migration was not extended');
     migration.extend(false);
+  }
+
+  get #guest(): NonNullable<MigrationsOptions['guest']> {
+    const { guest } = this.#options;
+    if (!guest) throw genericError("There is nothing to migrate: a machine of type 'none' has no guest");
+    return guest;
   }
 
   #liveMplm(what: string): Outgoing {

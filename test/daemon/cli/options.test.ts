@@ -17,6 +17,7 @@ function refusal(line: string): string {
 
 t.test('without options there is a machine of QEMU’s default size that waits for nothing', (t) => {
   t.same(parse(''), {
+    machine: { type: 'pc' },
     ramBytes: 128 * MIB,
     vcpus: 1,
     append: '',
