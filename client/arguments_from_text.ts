@@ -1,4 +1,4 @@
-import { resolve } from '../protocol/qmp_arguments.js';
+import { resolve } from '../protocol/schema_walk.js';
 import { COMMANDS, type CommandName, type SchemaNode } from '../schemas/generated/qmp.js';
 
 const SUFFIXES: { readonly [suffix: string]: bigint | undefined } = {

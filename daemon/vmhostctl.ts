@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import { argumentsFromText } from '../client/arguments_from_text.js';
 import { QmpClient } from '../client/qmp_client.js';
 import { encodeJson } from '../protocol/json_writer.js';
-import { resolve } from '../protocol/qmp_arguments.js';
+import { resolve } from '../protocol/schema_walk.js';
 import { COMMANDS, type CommandName, type CommandSchema, type SchemaNode } from '../schemas/generated/qmp.js';
 
 const USAGE = `Usage: vmhostctl -s ADDRESS COMMAND [NAME=VALUE ...]

@@ -1,15 +1,8 @@
 import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js';
-import { type SchemaNode, TYPES } from '../schemas/generated/qmp.js';
+import type { SchemaNode } from '../schemas/generated/qmp.js';
 import { isJsonObject, type JsonObject, type JsonValue } from './json_value.js';
 import { genericError, type QmpError, texts } from './qmp_errors.js';
-
-const REF = /^\.\.\/types\/(.+)\.json$/;
-
-/** Follows a reference to a named type. */
-export function resolve(node: SchemaNode): SchemaNode {
-  const name = node.$ref && REF.exec(node.$ref)?.[1];
-  return name ? resolve(TYPES[name] as SchemaNode) : node;
-}
+import { branchFor, kindOf, kindOfNode, memberOf, resolve } from './schema_walk.js';
 
 /** Values an integer of a QAPI kind can take, and how a refusal names it. Kinds as in qapi/qapi-visit-core.c. */
 interface IntegerKind {
@@ -44,6 +37,7 @@ function readInteger(kind: IntegerKind, value: unknown): bigint | 'type' | 'rang
 const INTEGER = 'x-integer';
 const RANGE = 'x-range';
 const NUMBER = 'x-number';
+const KIND = 'x-kind';
 
 let ajv: Ajv2020 | undefined;
 
@@ -57,6 +51,10 @@ function compiler(): Ajv2020 {
   ajv.addKeyword({
     keyword: NUMBER,
     validate: (_: true, value: unknown) => typeof value === 'bigint' || typeof value === 'number',
+  });
+  ajv.addKeyword({
+    keyword: KIND,
+    validate: (kinds: readonly string[], value: unknown) => kinds.includes(kindOf(value)),
   });
   ajv.addKeyword({
     keyword: RANGE,
@@ -87,6 +85,11 @@ function inRange({ minimum, maximum }: SchemaNode, value: bigint): boolean {
 function visitSteps(unresolved: SchemaNode): object {
   const node = resolve(unresolved);
   if (node.oneOf) return { type: 'string', enum: node.oneOf.map((value) => value.const) };
+  if (node.anyOf) {
+    // QEMU looks at the value's type first (qapi's visit_start_alternate), then reads the branch that has it.
+    return { allOf: [{ [KIND]: node.anyOf.map(kindOfNode) }, ...eachBranch(node.anyOf, visitSteps)] };
+  }
+  if (node['x-qapi'] === 'any') return {};
   switch (node.type) {
     case 'integer':
       return { [INTEGER]: node['x-qapi'] };
@@ -95,17 +98,53 @@ function visitSteps(unresolved: SchemaNode): object {
     case 'array':
       return { type: 'array', items: visitSteps(node.items as SchemaNode) };
     case 'object': {
-      const properties = Object.entries(node.properties ?? {});
-      const members = properties.flatMap(([name, member]) => [
-        ...(node.required?.includes(name) ? [{ required: [name] }] : []),
-        { properties: { [name]: visitSteps(member) } },
-      ]);
-      const known = Object.fromEntries(properties.map(([name]) => [name, true]));
-      return { type: 'object', allOf: [...members, { properties: known, additionalProperties: false }] };
+      const known = names(node);
+      return {
+        type: 'object',
+        allOf: [
+          ...memberSteps(node),
+          eachVariant(node, onlyKnown(known), (variant) => ({
+            allOf: [...memberSteps(variant), onlyKnown([...known, ...names(variant)])],
+          })),
+        ],
+      };
     }
     default:
       return { type: node.type };
   }
+}
+
+const names = (node: SchemaNode): string[] => Object.keys(node.properties ?? {});
+
+function memberSteps(node: SchemaNode): object[] {
+  return Object.entries(node.properties ?? {}).flatMap(([name, member]) => [
+    ...(node.required?.includes(name) ? [{ required: [name] }] : []),
+    { properties: { [name]: visitSteps(member) } },
+  ]);
+}
+
+function onlyKnown(known: readonly string[]): object {
+  return { properties: Object.fromEntries(known.map((name) => [name, true])), additionalProperties: false };
+}
+
+/** A step taken only by values that meet a condition. */
+function when(condition: object, step: object | true, otherwise: object | true = true): object {
+  // biome-ignore lint/suspicious/noThenProperty: a keyword of JSON Schema
+  return { if: condition, then: step, else: otherwise };
+}
+
+/** The steps of the branch that a value's type chooses. */
+function eachBranch(branches: readonly SchemaNode[], steps: (branch: SchemaNode) => object | true): object[] {
+  return branches.map((branch) => when({ [KIND]: [kindOfNode(branch)] }, steps(branch)));
+}
+
+/** The steps of the variant that an object's discriminator chooses; `otherwise` where there is none. */
+function eachVariant(node: SchemaNode, otherwise: object | true, steps: (variant: SchemaNode) => object | true) {
+  const tag = node['x-discriminator'] ?? '';
+  return Object.entries(node['x-variants'] ?? {}).reduceRight<object | true>(
+    (more, [value, variant]) => when({ properties: { [tag]: { const: value } } }, steps(resolve(variant)), more),
+    otherwise,
+  );
 }
 
 /** The second pass: ranges of integers, in schema order. True when the node has none. */
@@ -114,14 +153,17 @@ function rangeSteps(unresolved: SchemaNode): object | true {
   if (node.type === 'integer') {
     return node.minimum === undefined && node.maximum === undefined ? true : { [RANGE]: node };
   }
+  if (node.anyOf) return { allOf: eachBranch(node.anyOf, rangeSteps) };
   if (node.type === 'array') {
     const items = rangeSteps(node.items as SchemaNode);
     return items === true ? true : { items };
   }
   if (node.type !== 'object') return true;
-  const steps = Object.entries(node.properties ?? {})
+  const steps: object[] = Object.entries(node.properties ?? {})
     .map(([name, member]) => ({ properties: { [name]: rangeSteps(member) } }))
     .filter((step) => Object.values(step.properties)[0] !== true);
+  const variant = eachVariant(node, true, rangeSteps);
+  if (variant !== true) steps.push(variant);
   return steps.length ? { allOf: steps } : true;
 }
 
@@ -141,7 +183,8 @@ export function argumentReader(schema: SchemaNode): (args: JsonObject) => { [nam
 
 /** The one place where a failure of validation becomes a text of QEMU's. */
 function refusal(schema: SchemaNode, args: JsonObject, error: ErrorObject): QmpError {
-  const { path, name, node, value } = locate(schema, args, error.instancePath);
+  const { path, name, declared, value } = locate(schema, args, error.instancePath);
+  const node = branchFor(declared, value);
   const member = (key: string): string => (path ? `${path}.${key}` : key);
   switch (error.keyword) {
     case 'required':
@@ -162,6 +205,9 @@ function refusal(schema: SchemaNode, args: JsonObject, error: ErrorObject): QmpE
       if (own) return genericError(texts.expects(own.name, own.expects));
       return genericError(texts.expects(path, rangeText(node)));
     }
+    case KIND:
+      // An alternate is told by its type's name, again without the path.
+      return genericError(texts.wrongType(name, declared.title as string));
     case NUMBER:
       return genericError(texts.wrongType(path, 'number'));
     case 'type':
@@ -181,41 +227,43 @@ function locate(
   schema: SchemaNode,
   args: JsonObject,
   pointer: string,
-): { path: string; name: string; node: SchemaNode; value: JsonValue } {
-  let node = resolve(schema);
+): { path: string; name: string; declared: SchemaNode; value: JsonValue } {
+  let declared = resolve(schema);
   let value: JsonValue = args;
   let path = '';
   let name = 'null';
   for (const segment of pointer.split('/').slice(1)) {
     const key = segment.replaceAll('~1', '/').replaceAll('~0', '~');
+    const node = branchFor(declared, value);
     if (Array.isArray(value)) {
       value = value[Number(key)] as JsonValue;
-      node = resolve(node.items as SchemaNode);
+      declared = resolve(node.items as SchemaNode);
       path += `[${key}]`;
       name = 'null';
     } else {
+      declared = resolve(memberOf(node, value as JsonObject, key) as SchemaNode);
       value = (value as JsonObject)[key] as JsonValue;
-      node = resolve(node.properties?.[key] as SchemaNode);
       path += path ? `.${key}` : key;
       name = key;
     }
   }
-  return { path, name, node, value };
+  return { path, name, declared, value };
 }
 
 /** Converts valid arguments: integers to `number` or `bigint` by the rule of the generated types. */
 function convert(unresolved: SchemaNode, value: JsonValue): unknown {
-  const node = resolve(unresolved);
+  const node = branchFor(unresolved, value);
   if (node.type === 'integer') {
     const number = readInteger(integerKind(node['x-qapi']), value) as bigint;
     return isSafeInteger(node) ? Number(number) : number;
   }
   if (node.type === 'number') return Number(value);
+  if (node['x-qapi'] === 'any') return value;
   if (Array.isArray(value)) return value.map((item) => convert(node.items as SchemaNode, item));
   if (isJsonObject(value) && node.properties) {
     const object: { [name: string]: unknown } = {};
     for (const name of Object.keys(value))
-      object[name] = convert(node.properties[name] as SchemaNode, value[name] as JsonValue);
+      object[name] = convert(memberOf(node, value, name) as SchemaNode, value[name] as JsonValue);
     return object;
   }
   return value;

@@ -7,127 +7,10 @@
 // The rule for integers: a member is a `number` when its schema keeps it within ±(2^53 - 1), by an 8-, 16- or 32-bit
 // x-qapi kind or by a minimum and a maximum. Every other integer is a `bigint` in arguments (what a handler is given is
 // then always exact) and `number | bigint` in returns, events and named types (the writer prints both exactly).
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-
-const INTEGER_KINDS = ['int', 'int8', 'int16', 'int32', 'int64', 'uint8', 'uint16', 'uint32', 'uint64', 'size'];
-const SCALARS = ['string', 'boolean', 'number', 'integer'];
-const DIALECT = 'https://json-schema.org/draft/2020-12/schema';
-const KEYWORDS = {
-  node: ['description', 'type', 'x-qapi', 'minimum', 'maximum', 'x-range-error', '$ref', 'items', 'oneOf'],
-  object: ['description', 'type', 'additionalProperties', 'properties', 'required'],
-  commands: ['$schema', 'title', 'description', 'arguments', 'returns', 'x-allow-oob'],
-  events: ['$schema', 'title', 'description', 'data'],
-};
-const REF = /^\.\.\/types\/([A-Za-z0-9]+)\.json$/;
-
-/** Loads and checks every schema below `root`; returns {commands, events, types} by name, and the faults found. */
-export function loadSchemas(root) {
-  const faults = [];
-  const sets = { commands: {}, events: {}, types: {} };
-  for (const [kind, set] of Object.entries(sets)) {
-    for (const file of readdirSync(join(root, kind)).sort()) {
-      const at = `${kind}/${file}`;
-      if (!file.endsWith('.json')) {
-        faults.push(`${at}: not a JSON Schema file`);
-        continue;
-      }
-      const name = file.slice(0, -'.json'.length);
-      try {
-        set[name] = JSON.parse(readFileSync(join(root, kind, file), 'utf8'));
-      } catch (error) {
-        faults.push(`${at}: ${error.message}`);
-        continue;
-      }
-      if (set[name].title !== name) faults.push(`${at}: title must be '${name}'`);
-      if (set[name].$schema !== DIALECT) faults.push(`${at}: $schema must be ${DIALECT}`);
-    }
-  }
-  const check = new Checker(sets.types, faults);
-  for (const [name, schema] of Object.entries(sets.types)) {
-    const { $schema, title, ...node } = schema;
-    check.documented(schema, `types/${name}`);
-    check.node(node, `types/${name}`);
-  }
-  for (const [name, schema] of Object.entries(sets.commands)) {
-    const at = `commands/${name}`;
-    check.documented(schema, at);
-    check.keywords(schema, KEYWORDS.commands, at);
-    if (schema.arguments?.type !== 'object') faults.push(`${at}: arguments must be an object schema`);
-    else check.node(schema.arguments, `${at}.arguments`);
-    if (schema.returns) check.node(schema.returns, `${at}.returns`);
-  }
-  for (const [name, schema] of Object.entries(sets.events)) {
-    const at = `events/${name}`;
-    check.documented(schema, at);
-    check.keywords(schema, KEYWORDS.events, at);
-    if (schema.data) check.node(schema.data, `${at}.data`);
-  }
-  return { ...sets, faults };
-}
-
-/** Checks one schema node after another, collecting faults as `where: what`. */
-class Checker {
-  constructor(types, faults) {
-    this.types = types;
-    this.faults = faults;
-  }
-
-  documented(node, at) {
-    if (typeof node.description !== 'string' || node.description.trim() === '') {
-      this.faults.push(`${at}: has no description`);
-    }
-  }
-
-  keywords(node, allowed, at) {
-    for (const key of Object.keys(node)) {
-      if (!allowed.includes(key)) this.faults.push(`${at}: unknown keyword '${key}'`);
-    }
-  }
-
-  node(node, at) {
-    if (node.$ref !== undefined) {
-      const name = REF.exec(node.$ref)?.[1];
-      if (!name || !Object.hasOwn(this.types, name)) this.faults.push(`${at}: $ref '${node.$ref}' names no type`);
-    } else if (node.oneOf) {
-      for (const value of node.oneOf) {
-        if (typeof value.const !== 'string') this.faults.push(`${at}: oneOf must list string constants`);
-        this.documented(value, `${at}='${value.const}'`);
-      }
-    } else if (node.type === 'object') {
-      this.object(node, at);
-      return;
-    } else if (node.type === 'array') {
-      if (!node.items) this.faults.push(`${at}: an array needs items`);
-      else this.node(node.items, `${at}[]`);
-    } else if (!SCALARS.includes(node.type)) {
-      this.faults.push(`${at}: unknown type '${node.type}'`);
-    }
-    if (node.type === 'integer' && !INTEGER_KINDS.includes(node['x-qapi'])) {
-      this.faults.push(`${at}: an integer needs x-qapi, one of ${INTEGER_KINDS.join(', ')}`);
-    }
-    this.keywords(node, KEYWORDS.node, at);
-  }
-
-  object(node, at) {
-    this.keywords(node, KEYWORDS.object, at);
-    if (node.additionalProperties === undefined) {
-      this.faults.push(`${at}: additionalProperties must be false or a schema`);
-    } else if (node.additionalProperties !== false) {
-      this.documented(node.additionalProperties, `${at}.*`);
-      this.node(node.additionalProperties, `${at}.*`);
-    }
-    const properties = node.properties ?? {};
-    for (const [name, member] of Object.entries(properties)) {
-      this.documented(member, `${at}.${name}`);
-      this.node(member, `${at}.${name}`);
-    }
-    for (const name of node.required ?? []) {
-      if (!Object.hasOwn(properties, name)) this.faults.push(`${at}: required '${name}' is not a member`);
-    }
-  }
-}
+import { loadSchemas, refName } from './load.mjs';
 
 /** True when the schema keeps an integer within ±(2^53 - 1). */
 function isSafeInteger(node) {
@@ -139,8 +22,10 @@ const quote = (name) => `'${name.replaceAll('\\', '\\\\').replaceAll("'", "\\'")
 
 /** The TypeScript type of a node; `wide` is the type of an integer that may exceed 2^53. */
 function typeOf(node, wide, indent = '') {
-  if (node.$ref) return REF.exec(node.$ref)[1];
+  if (node.$ref) return refName(node.$ref);
+  if (node['x-qapi'] === 'any') return 'unknown';
   if (node.oneOf) return node.oneOf.map((value) => quote(value.const)).join(' | ');
+  if (node.anyOf) return node.anyOf.map((branch) => typeOf(branch, wide, indent)).join(' | ');
   switch (node.type) {
     case 'integer':
       return isSafeInteger(node) ? 'number' : wide;
@@ -149,7 +34,7 @@ function typeOf(node, wide, indent = '') {
       return /[ {]/.test(items) ? `Array<${items}>` : `${items}[]`;
     }
     case 'object':
-      return objectType(node, wide, indent);
+      return node['x-variants'] ? unionType(node, wide, indent) : objectType(node, wide, indent);
     default:
       return node.type;
   }
@@ -167,48 +52,29 @@ function objectType(node, wide, indent) {
   return lines.length ? `{\n${lines.join('\n')}\n${indent}}` : 'Record<string, never>';
 }
 
+/** A flat union: the common members, and for each value of the discriminator the variant's. */
+function unionType(node, wide, indent) {
+  const tag = node['x-discriminator'];
+  const { [tag]: discriminator, ...properties } = node.properties;
+  const enumName = refName(discriminator.$ref);
+  const variants = Object.entries(node['x-variants']);
+  const cases = variants.map(([value, { $ref }]) => `{ ${quote(tag)}: ${quote(value)} } & ${refName($ref)}`);
+  const bare = variants.map(([value]) => quote(value)).join(' | ');
+  cases.push(`{ ${quote(tag)}: Exclude<${enumName}, ${bare || 'never'}> }`);
+  const common = objectType({ ...node, properties, additionalProperties: false }, wide, indent);
+  const either = cases.map((text) => `(${text})`).join(' | ');
+  return Object.keys(properties).length ? `${common} & (${either})` : either;
+}
+
 const table = (name, type, set) => {
   const rows = Object.keys(set).map((key) => `  ${quote(key)}: ${JSON.stringify(set[key])},`);
   return `export const ${name}: ${type} = {\n${rows.join('\n')}\n};`;
 };
 
 const PREAMBLE = `// Generated by schemas/generate.mjs from the JSON Schemas beside it. Do not edit.
+import type { CommandSchema, EventSchema, SchemaNode } from '../schema_node.js';
 
-/** A member, item or type: the JSON Schema subset that the schema files use. */
-export interface SchemaNode {
-  readonly $schema?: string;
-  readonly title?: string;
-  readonly description?: string;
-  readonly type?: 'string' | 'boolean' | 'number' | 'integer' | 'array' | 'object';
-  /** QAPI kind of an integer. */
-  readonly 'x-qapi'?: string;
-  readonly minimum?: number;
-  readonly maximum?: number;
-  /** Words of the refusal of a value outside minimum..maximum, where QEMU has its own. */
-  readonly 'x-range-error'?: { readonly name: string; readonly expects: string };
-  readonly $ref?: string;
-  readonly items?: SchemaNode;
-  readonly oneOf?: ReadonlyArray<{ readonly const: string; readonly description: string }>;
-  readonly properties?: { readonly [name: string]: SchemaNode };
-  readonly required?: readonly string[];
-  readonly additionalProperties?: false | SchemaNode;
-}
-
-export interface CommandSchema {
-  readonly $schema?: string;
-  readonly title: string;
-  readonly description: string;
-  readonly arguments: SchemaNode;
-  readonly returns?: SchemaNode;
-  readonly 'x-allow-oob'?: boolean;
-}
-
-export interface EventSchema {
-  readonly $schema?: string;
-  readonly title: string;
-  readonly description: string;
-  readonly data?: SchemaNode;
-}
+export type { CommandSchema, EventSchema, SchemaNode };
 `;
 
 /** The text of generated/qmp.ts. */
@@ -216,7 +82,8 @@ export function generate({ commands, events, types }) {
   const parts = [PREAMBLE];
   for (const [name, schema] of Object.entries(types)) {
     const text = typeOf(schema, 'number | bigint');
-    const body = schema.type === 'object' ? `export interface ${name} ${text}` : `export type ${name} = ${text};`;
+    const isInterface = schema.type === 'object' && !schema['x-variants'];
+    const body = isInterface ? `export interface ${name} ${text}` : `export type ${name} = ${text};`;
     parts.push(`/** ${schema.description} */\n${body}\n`);
   }
   const member = (name, description, type) => `  /** ${description} */\n  ${quote(name)}: ${type};`;

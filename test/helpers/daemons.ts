@@ -173,8 +173,9 @@ export class TestDaemon {
   /** Where an incoming migration listens, from `query-migrate`. */
   async listeningUri(): Promise<string> {
     const address = (await this.qmp.execute('query-migrate'))['socket-address']?.[0];
-    if (!address) throw new Error('the daemon does not listen for a migration');
-    return address.type === 'unix' ? `unix:${address.path}` : `tcp:${address.host}:${address.port}`;
+    if (address?.type === 'unix') return `unix:${address.path}`;
+    if (address?.type === 'inet') return `tcp:${address.host}:${address.port}`;
+    throw new Error('the daemon does not listen for a migration');
   }
 
   /** The first line printed at or after line number `from` that matches, as soon as it is there. */

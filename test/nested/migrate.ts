@@ -18,7 +18,8 @@ export async function startDestination(
   const destination = await VmDaemon.start({ ...options, args: [...options.args, '-incoming', listen] });
   if (transport === 'unix') return { destination, uri: listen };
   const [address] = (await destination.qmp.execute('query-migrate'))['socket-address'] ?? [];
-  return { destination, uri: `tcp:${address?.host}:${address?.port}` };
+  if (address?.type !== 'inet') throw new Error('the destination does not listen on a port');
+  return { destination, uri: `tcp:${address.host}:${address.port}` };
 }
 
 /** Resolves with the `error-desc` or undefined once the migration that `begin` starts has ended at the source. */

@@ -111,6 +111,51 @@ t.test('each integer kind has its refusals', async (t) => {
   t.same(kind('int', '-9223372036854775808'), { x: -(2n ** 63n) });
 });
 
+/** Reads one argument `x` of the kind that the node describes. */
+const argument = (node: SchemaNode) => {
+  const properties = { x: node };
+  const read = argumentReader({ type: 'object', additionalProperties: false, properties, required: ['x'] });
+  return (text: string) => attempt(read, `{"x":${text}}`);
+};
+const list = (items: SchemaNode): SchemaNode => ({ type: 'array', items });
+
+t.test('an alternate takes what one of its branches takes, and is told by its type where none does', async (t) => {
+  const alternate = argument({ $ref: '../types/StrOrNull.json' });
+  t.same(alternate('"creds"'), { x: 'creds' });
+  t.same(alternate('null'), { x: null });
+  for (const text of ['5', '{"a":1}', '[]', 'true']) {
+    t.equal(alternate(text), "Invalid parameter type for 'x', expected: StrOrNull");
+  }
+  const alternates = argument(list({ $ref: '../types/StrOrNull.json' }));
+  t.equal(alternates('[null,5]'), "Invalid parameter type for 'null', expected: StrOrNull", 'an item has no name');
+});
+
+t.test('a flat union has the members that its discriminator chooses', async (t) => {
+  const union = argument(list({ $ref: '../types/SocketAddress.json' }));
+  t.same(union('[{"type":"unix","path":"/p"},{"type":"inet","host":"h","port":"1","to":65535}]'), {
+    x: [
+      { type: 'unix', path: '/p' },
+      { type: 'inet', host: 'h', port: '1', to: 65535 },
+    ],
+  });
+  t.equal(union('[{}]'), "Parameter 'x[0].type' is missing");
+  t.equal(union('[{"type":"zz","path":"/p"}]'), "Parameter 'type' does not accept value 'zz'");
+  t.equal(union('[{"type":7}]'), "Invalid parameter type for 'x[0].type', expected: string");
+  t.equal(union('[{"type":"inet","host":"h","foo":1}]'), "Parameter 'x[0].port' is missing");
+  t.equal(union('[{"type":"unix","path":1}]'), "Invalid parameter type for 'x[0].path', expected: string");
+  t.equal(union('[{"type":"unix","path":"/p","host":"h"}]'), "Parameter 'x[0].host' is unexpected");
+  t.equal(union('[{"type":"inet","host":"h","port":"1","to":65536}]'), "Parameter 'to' expects uint16_t");
+  t.equal(union('[{"type":"fd","str":"7","to":1}]'), "Parameter 'x[0].to' is unexpected");
+});
+
+t.test('any value is handed on as it is, and null can be asked for', async (t) => {
+  const any = argument({ 'x-qapi': 'any' });
+  t.same(any('null'), { x: null });
+  t.same(any('[1,{"a":2.0}]'), { x: [1n, { a: 2 }] });
+  t.same(argument({ type: 'null' })('null'), { x: null });
+  t.equal(argument({ type: 'null' })('1'), "Invalid parameter type for 'x', expected: null");
+});
+
 t.test('arguments of any form are read or refused in one sentence, never anything else', async () => {
   const names = Object.keys(COMMANDS) as CommandName[];
   const known = [...new Set(names.flatMap((name) => Object.keys(COMMANDS[name].arguments.properties ?? {})))];

@@ -78,6 +78,48 @@ t.test('a schema that is not well formed fails generation by name', async (t) =>
       },
       'an integer needs x-qapi',
     ],
+    [
+      'types/SocketAddress.json',
+      (s) => {
+        s['x-variants'] = { pigeon: { $ref: '../types/String.json' } };
+      },
+      "types/SocketAddress: variant 'pigeon' is no value of 'type'",
+    ],
+    [
+      'types/SocketAddress.json',
+      (s) => {
+        s.required = [];
+      },
+      "types/SocketAddress: x-discriminator 'type' must be a required member that refers to an enum",
+    ],
+    [
+      'types/StrOrNull.json',
+      (s) => {
+        s.anyOf = [{ type: 'string' }];
+      },
+      'types/StrOrNull|0: has no description',
+    ],
+    [
+      'commands/stop.json',
+      (s) => {
+        s.returns = { anyOf: [] };
+      },
+      'commands/stop.returns: an alternate (anyOf) must be a type of its own',
+    ],
+    [
+      'types/String.json',
+      (s) => {
+        s.properties = { str: { description: 'itself', $ref: '../types/String.json' } };
+      },
+      'types/String: contains itself, by String > String',
+    ],
+    [
+      'commands/stop.json',
+      (s) => {
+        s.errors = [{ class: 'Oops', description: 'never' }];
+      },
+      "commands/stop: unknown error class 'Oops'",
+    ],
   ];
   for (const [file, change, fault] of cases) {
     const { status, stderr } = generate(t, file, change);
