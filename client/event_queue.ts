@@ -1,15 +1,26 @@
-/** Values kept for a consumer that does not keep up; beyond, the oldest are dropped. */
+/** Values kept for a consumer that does not keep up, unless it says otherwise. */
 const CAPACITY = 4096;
 
-/** An async iterator fed by push(). It ends, once empty, after end(). `onReturn` is called once when it is left. */
+export interface EventQueueOptions {
+  /** Called once when the queue has ended. */
+  readonly onEnd: () => void;
+  /** Most values that are kept; beyond, the oldest are dropped. 4096 by default. */
+  readonly capacity?: number | undefined;
+}
+
+/** An async iterator fed by push(). It ends, once empty, after end(). */
 export class EventQueue<T> implements AsyncIterableIterator<T> {
-  readonly #onReturn: () => void;
+  /** Values lost because the consumer did not keep up. */
+  dropped = 0;
+  readonly #onEnd: () => void;
+  readonly #capacity: number;
   #values: T[] = [];
   #waiting: Array<(result: IteratorResult<T>) => void> = [];
   #ended = false;
 
-  constructor(onReturn: () => void) {
-    this.#onReturn = onReturn;
+  constructor({ onEnd, capacity = CAPACITY }: EventQueueOptions) {
+    this.#onEnd = onEnd;
+    this.#capacity = capacity;
   }
 
   push(value: T): void {
@@ -18,7 +29,9 @@ export class EventQueue<T> implements AsyncIterableIterator<T> {
     if (waiter) waiter({ value, done: false });
     else {
       this.#values.push(value);
-      if (this.#values.length > CAPACITY) this.#values.shift();
+      if (this.#values.length <= this.#capacity) return;
+      this.#values.shift();
+      this.dropped++;
     }
   }
 
@@ -27,7 +40,7 @@ export class EventQueue<T> implements AsyncIterableIterator<T> {
     this.#ended = true;
     for (const waiter of this.#waiting) waiter({ value: undefined, done: true });
     this.#waiting = [];
-    this.#onReturn();
+    this.#onEnd();
   }
 
   async next(): Promise<IteratorResult<T>> {

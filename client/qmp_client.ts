@@ -1,9 +1,8 @@
 import { EventEmitter } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { JsonReader } from '../protocol/json_reader.js';
-import { isJsonObject, type JsonObject, type JsonValue, toPlain } from '../protocol/json_value.js';
+import { isJsonObject, type JsonObject, toPlain } from '../protocol/json_value.js';
 import { encodeJson } from '../protocol/json_writer.js';
-import { QmpError, type QmpErrorClass } from '../protocol/qmp_errors.js';
 import type {
   CommandArguments,
   CommandName,
@@ -13,41 +12,57 @@ import type {
   VersionInfo,
 } from '../schemas/generated/qmp.js';
 import { parseAddress } from './address.js';
+import { QmpConnectionError, QmpTimeoutError } from './errors.js';
 import { EventQueue } from './event_queue.js';
+import { type QmpClientEvents, type QmpEvent, type QmpEventOf, toEvent } from './events.js';
+import { type Patience, watchPatience } from './patience.js';
+import { PendingReplies } from './pending_replies.js';
 
 export { QmpError } from '../protocol/qmp_errors.js';
 export type * from '../schemas/generated/qmp.js';
-
-/** An event as a client sees it. `timestamp` is in seconds since the epoch, with microseconds as its fraction. */
-export type QmpEvent = { [E in EventName]: { event: E; data: EventData<E>; timestamp: number } }[EventName];
+export { QmpConnectionError, QmpTimeoutError } from './errors.js';
+export type { EventQueue } from './event_queue.js';
+export type { QmpClientEvents, QmpEvent, QmpEventOf } from './events.js';
+export type { Patience } from './patience.js';
 
 /** Integers may be given as `number` or `bigint`. */
-type Loose<T> = T extends bigint ? bigint | number : T extends object ? { [K in keyof T]: Loose<T[K]> } : T;
+export type Loose<T> = T extends bigint | number
+  ? bigint | number
+  : T extends object
+    ? { [K in keyof T]: Loose<T[K]> }
+    : T;
 
-/** The connection ended, or what came over it is not QMP. */
-export class QmpConnectionError extends Error {
-  override name = 'QmpConnectionError';
+/** What a command returns when every integer is to be a `bigint`; JSON's doubles stay `number`. */
+export type Exact<T> = T extends number ? number | bigint : T extends object ? { [K in keyof T]: Exact<T[K]> } : T;
+
+export interface ConnectOptions extends Patience {
+  /** Asks for out-of-band execution; the connection fails where the server does not offer it. */
+  readonly oob?: boolean;
 }
 
-interface Pending {
-  readonly name: string;
-  resolve(value: unknown): void;
-  reject(error: Error): void;
+export interface ExecuteOptions extends Patience {
+  /** Executes it out of band, before commands that wait (`exec-oob`); the connection must have asked for that. */
+  readonly oob?: boolean;
+  /** `bigint`: every integer returned is one. By default an integer is a `number` where that is exact, else a `bigint`. */
+  readonly integers?: 'bigint' | undefined;
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
 /**
- * A client of a QMP server, of this daemon or of QEMU. Emits `event` for every event and `close` once when the connection
- * is gone, with the error that ended it, if any.
+ * A client of a QMP server, of this daemon or of QEMU. What a call's patience ends rejects that call alone: the connection goes on,
+ * and a reply that comes later is dropped.
  */
-export class QmpClient extends EventEmitter<{ event: [QmpEvent]; close: [Error | undefined] }> {
+export class QmpClient extends EventEmitter<QmpClientEvents> implements AsyncDisposable {
   readonly #socket: Socket;
   readonly #reader = new JsonReader();
-  readonly #pending = new Map<string, Pending>();
-  #greeting: ((greeting: JsonObject) => void) | undefined;
-  #version: VersionInfo | undefined;
-  #lastId = 0;
+  readonly #replies = new PendingReplies();
+  readonly #gone: Promise<void>;
+  #greeted: () => void = () => undefined;
+  /** Known once `connect` has resolved. */
+  #version!: VersionInfo;
+  #capabilities: readonly string[] = [];
+  #oob = false;
   #failure: Error | undefined;
   #closed = false;
 
@@ -60,7 +75,12 @@ export class QmpClient extends EventEmitter<{ event: [QmpEvent]; close: [Error |
     socket.on('error', (cause) =>
       this.#fail(new QmpConnectionError(`QMP connection failed: ${cause.message}`, { cause })),
     );
-    socket.on('close', () => this.#gone());
+    this.#gone = new Promise((resolve) => {
+      socket.on('close', () => {
+        this.#lost();
+        resolve();
+      });
+    });
   }
 
   /**
@@ -69,66 +89,87 @@ export class QmpClient extends EventEmitter<{ event: [QmpEvent]; close: [Error |
    */
   static async connect(
     address: string,
-    { timeoutMs = CONNECT_TIMEOUT_MS }: { timeoutMs?: number } = {},
+    { timeoutMs = CONNECT_TIMEOUT_MS, signal, oob = false }: ConnectOptions = {},
   ): Promise<QmpClient> {
     const socket = connect(parseAddress(address));
     socket.setNoDelay(true);
     const client = new QmpClient(socket);
-    const timer = setTimeout(() => {
-      client.#fail(new QmpConnectionError(`no QMP greeting from ${address} within ${timeoutMs} ms`));
-    }, timeoutMs);
+    const late = () => new QmpTimeoutError(`no QMP greeting from ${address} within ${timeoutMs} ms`);
+    let endWatch = (): void => undefined;
     try {
-      const greeting = await new Promise<JsonObject>((resolve, reject) => {
-        client.#greeting = resolve;
+      await new Promise<void>((resolve, reject) => {
+        client.#greeted = resolve;
         client.once('close', (error) => reject(error ?? new QmpConnectionError(`${address} closed the connection`)));
+        endWatch = watchPatience({ timeoutMs, signal }, late, reject);
       });
-      client.#version = toPlain((greeting.QMP as JsonObject).version as JsonValue) as unknown as VersionInfo;
-      await client.executeRaw('qmp_capabilities');
+      if (oob && !client.capabilities.includes('oob')) {
+        throw new QmpConnectionError(`${address} does not offer out-of-band execution`);
+      }
+      const enable = oob ? { enable: ['oob'] } : undefined;
+      await client.executeRaw('qmp_capabilities', enable, { timeoutMs, signal });
+      client.#oob = oob;
       return client;
     } catch (error) {
       socket.destroy();
       throw error;
     } finally {
-      clearTimeout(timer);
+      endWatch();
     }
   }
 
   /** The version the server greeted with. */
   get version(): VersionInfo {
-    return this.#version as VersionInfo;
+    return this.#version;
+  }
+
+  /** The capabilities the server greeted with. */
+  get capabilities(): readonly string[] {
+    return this.#capabilities;
   }
 
   /** Executes a command; resolves with what it returns, rejects with QmpError when it is refused. */
-  execute<C extends CommandName>(name: C, args?: Loose<CommandArguments<C>>): Promise<CommandReturns<C>> {
-    return this.executeRaw(name, args) as Promise<CommandReturns<C>>;
+  execute<C extends CommandName>(
+    name: C,
+    args: Loose<CommandArguments<C>> | undefined,
+    options: ExecuteOptions & { integers: 'bigint' },
+  ): Promise<Exact<CommandReturns<C>>>;
+  execute<C extends CommandName>(
+    name: C,
+    args?: Loose<CommandArguments<C>>,
+    options?: ExecuteOptions,
+  ): Promise<CommandReturns<C>>;
+  execute(name: string, args?: object, options?: ExecuteOptions): Promise<unknown> {
+    return this.executeRaw(name, args, options);
   }
 
-  /** Executes a command that the schemas need not know. Integers in the result are `number` where exact, else `bigint`. */
-  executeRaw(name: string, args?: object): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      if (this.#closed || this.#socket.destroyed || this.#socket.writableEnded) {
-        reject(this.#failure ?? new QmpConnectionError(`cannot execute ${name}: the QMP connection is closed`));
-        return;
-      }
-      const id = String(++this.#lastId);
-      const text = encodeJson({ execute: name, arguments: args, id });
-      this.#pending.set(id, { name, resolve, reject });
-      this.#socket.write(`${text}\r\n`, 'latin1');
-    });
+  /** Executes a command that the schemas need not know. */
+  async executeRaw(name: string, args?: object, options: ExecuteOptions = {}): Promise<unknown> {
+    if (this.#closed || this.#socket.destroyed || this.#socket.writableEnded) {
+      throw this.#failure ?? new QmpConnectionError(`cannot execute ${name}: the QMP connection is closed`);
+    }
+    if (options.oob && !this.#oob) throw new Error(`cannot execute ${name} out of band: that was not negotiated`);
+    options.signal?.throwIfAborted();
+    const command = { [options.oob ? 'exec-oob' : 'execute']: name, arguments: args };
+    // Before it is counted as pending, as a value that has no JSON form throws.
+    encodeJson(command);
+    const { id, reply } = this.#replies.add(name, options);
+    this.#socket.write(`${encodeJson({ ...command, id })}\r\n`, 'latin1');
+    const value = await reply;
+    return options.integers === 'bigint' ? value : toPlain(value);
   }
 
   /**
-   * Resolves with the next event of that name which satisfies `predicate`. Rejects after `timeoutMs` (none by default),
-   * or when the connection ends first.
+   * Resolves with the next event of that name which satisfies `predicate`. Rejects when the caller's patience ends, or the connection
+   * does first.
    */
   waitFor<E extends EventName>(
     name: E,
     predicate: (data: EventData<E>) => boolean = () => true,
-    { timeoutMs }: { timeoutMs?: number } = {},
-  ): Promise<Extract<QmpEvent, { event: E }>> {
+    patience: Patience = {},
+  ): Promise<QmpEventOf<E>> {
     return new Promise((resolve, reject) => {
       const settle = (action: () => void): void => {
-        clearTimeout(timer);
+        endWatch();
         this.off('event', onEvent).off('close', onClose);
         action();
       };
@@ -139,31 +180,32 @@ export class QmpClient extends EventEmitter<{ event: [QmpEvent]; close: [Error |
           settle(() => reject(error));
           return;
         }
-        settle(() => resolve(event as Extract<QmpEvent, { event: E }>));
+        settle(() => resolve(event as QmpEventOf<E>));
       };
       const onClose = (error: Error | undefined): void =>
         settle(() => reject(error ?? new QmpConnectionError(`the QMP connection closed before event ${name}`)));
-      const timer =
-        timeoutMs === undefined
-          ? undefined
-          : setTimeout(() => {
-              settle(() => reject(new Error(`no event ${name} within ${timeoutMs} ms`)));
-            }, timeoutMs);
-      if (this.#closed) onClose(this.#failure);
-      else this.on('event', onEvent).on('close', onClose);
+      let endWatch = (): void => undefined;
+      if (this.#closed) {
+        onClose(this.#failure);
+        return;
+      }
+      this.on('event', onEvent).on('close', onClose);
+      const late = (timeoutMs: number): Error => new QmpTimeoutError(`no event ${name} within ${timeoutMs} ms`);
+      endWatch = watchPatience(patience, late, (reason) => settle(() => reject(reason)));
     });
   }
 
   /**
    * The events from now on, until the connection ends or the loop is left. Of events that are not consumed in time the
-   * latest 4096 are kept.
+   * latest `capacity` (4096) are kept; `dropped` of the iterator counts the others.
    */
-  events(): AsyncIterableIterator<QmpEvent> {
-    const queue = new EventQueue<QmpEvent>(() => {
-      this.off('event', onEvent).off('close', onClose);
-    });
+  events({ capacity }: { capacity?: number } = {}): EventQueue<QmpEvent> {
     const onEvent = (event: QmpEvent): void => queue.push(event);
     const onClose = (): void => queue.end();
+    const queue = new EventQueue<QmpEvent>({
+      onEnd: () => this.off('event', onEvent).off('close', onClose),
+      capacity,
+    });
     if (this.#closed) queue.end();
     else this.on('event', onEvent).on('close', onClose);
     return queue;
@@ -171,11 +213,13 @@ export class QmpClient extends EventEmitter<{ event: [QmpEvent]; close: [Error |
 
   /** Ends the connection; resolves once it is gone. Commands still unanswered are rejected. */
   async close(): Promise<void> {
-    if (this.#closed) return;
-    const gone = new Promise<void>((resolve) => this.once('close', () => resolve()));
     this.#socket.end();
     this.#socket.destroy();
-    await gone;
+    await this.#gone;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   #data(chunk: Uint8Array): void {
@@ -190,22 +234,21 @@ export class QmpClient extends EventEmitter<{ event: [QmpEvent]; close: [Error |
   }
 
   #message(message: JsonObject): void {
-    if (typeof message.event === 'string') this.emit('event', toEvent(message));
-    else if (isJsonObject(message.QMP)) this.#greeting?.(message);
-    else if (message.return !== undefined || message.error !== undefined) this.#reply(message);
-  }
-
-  #reply(message: JsonObject): void {
-    const pending = typeof message.id === 'string' ? this.#pending.get(message.id) : undefined;
-    if (!pending) {
+    if (message.event !== undefined) {
+      const event = toEvent(message);
+      if (!event) return;
+      this.emit('event', event);
+      (this as EventEmitter).emit(event.event, event);
+    } else if (isJsonObject(message.QMP)) {
+      const { version, capabilities } = toPlain(message.QMP) as { version?: unknown; capabilities?: unknown };
+      this.#version = version as VersionInfo;
+      this.#capabilities = Array.isArray(capabilities) ? capabilities.map(String) : [];
+      this.#greeted();
+    } else if (message.return !== undefined || message.error !== undefined) {
+      if (this.#replies.settle(message)) return;
       const desc = isJsonObject(message.error) ? String(message.error.desc) : 'a reply to no command';
       this.#fail(new QmpConnectionError(`unexpected reply of the QMP server: ${desc}`));
-      return;
     }
-    this.#pending.delete(message.id as string);
-    if (isJsonObject(message.error)) {
-      pending.reject(new QmpError(String(message.error.class) as QmpErrorClass, String(message.error.desc)));
-    } else pending.resolve(toPlain(message.return as JsonValue));
   }
 
   #fail(error: Error): void {
@@ -213,19 +256,9 @@ export class QmpClient extends EventEmitter<{ event: [QmpEvent]; close: [Error |
     this.#socket.destroy();
   }
 
-  #gone(): void {
+  #lost(): void {
     this.#closed = true;
-    for (const { name, reject } of this.#pending.values()) {
-      reject(this.#failure ?? new QmpConnectionError(`the QMP connection closed before ${name} was answered`));
-    }
-    this.#pending.clear();
+    this.#replies.rejectAll(this.#failure);
     this.emit('close', this.#failure);
   }
-}
-
-function toEvent(message: JsonObject): QmpEvent {
-  const stamp = isJsonObject(message.timestamp) ? message.timestamp : {};
-  const data = message.data === undefined ? undefined : toPlain(message.data);
-  const timestamp = Number(stamp.seconds ?? 0) + Number(stamp.microseconds ?? 0) / 1e6;
-  return { event: message.event, data, timestamp } as unknown as QmpEvent;
 }
