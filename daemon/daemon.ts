@@ -3,8 +3,11 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { loadKernel } from './boot/load_kernel.js';
 import { openChardev } from './chardev/open.js';
 import { SerialConsole } from './chardev/serial_console.js';
-import type { DaemonOptions } from './cli/options.js';
+import type { ChardevBackend } from './cli/chardev_options.js';
+import type { DaemonOptions } from './cli/daemon_options.js';
+import { findDevice } from './cli/device_options.js';
 import { commandHandlers } from './commands/handlers.js';
+import type { DeviceOptions } from './devices/pc_devices.js';
 import { type Emit, Lifecycle } from './lifecycle/lifecycle.js';
 import type { DaemonLog } from './log.js';
 import { Machine, type MachineListener } from './machine/machine.js';
@@ -74,8 +77,8 @@ export class Daemon {
         ...(options.kernel === undefined || guest === undefined
           ? {}
           : { loadKernel: () => bootRegisters(options, options.kernel as string, guest.machine) }),
-        noReboot: options.noReboot,
-        noShutdown: options.noShutdown,
+        noReboot: options.actions.reboot === 'shutdown',
+        noShutdown: options.actions.shutdown === 'pause',
         log,
         emit,
         exit: end,
@@ -116,14 +119,25 @@ export class Daemon {
 
   /** Opens to the outside, and lets the guest go. */
   async #open(): Promise<void> {
-    const { incoming, paused, pidfile, qmp } = this.#options;
+    const { incoming, paused, pidfile, monitors } = this.#options;
     if (incoming !== undefined) this.#lifecycle.awaitMigration(paused);
-    for (const { address, pretty } of qmp) await this.#server.listen(address, { pretty });
+    let wait = false;
+    for (const { chardev, mode, pretty } of monitors) {
+      const backend = chardevBackend(this.#options, chardev);
+      if (mode !== 'control') throw new Error(`a human monitor on chardev '${chardev}' is not supported`);
+      if (backend.kind !== 'socket' || !backend.server || backend.address.kind === 'fd') {
+        throw new Error(
+          `QMP on chardev '${chardev}' is not supported: it is no socket that listens on a path or a port`,
+        );
+      }
+      await this.#server.listen(backend.address, { pretty });
+      wait ||= backend.wait;
+    }
     if (pidfile !== undefined) {
       writeFileSync(pidfile, `${process.pid}\n`);
       this.#wrotePidfile = true;
     }
-    if (qmp.some((socket) => socket.wait)) await this.#server.firstClient();
+    if (wait) await this.#server.firstClient();
     if (incoming === undefined) await this.#lifecycle.start(paused);
     else if (incoming !== 'defer') await this.#migrations.receive(incoming);
   }
@@ -160,14 +174,18 @@ async function createGuest(
     {
       ramBytes: options.ramBytes,
       vcpus: options.vcpus,
-      devices: options.debugExit ? { debugExit: options.debugExit } : {},
+      devices: machineDevices(options),
     },
     { ...listener, serialActivity: () => console?.activity() },
   );
   try {
-    console = new SerialConsole(machine.devices.serial, await openChardev(options.serial), (error) => {
-      log.warn({ err: error }, `output of the serial port was lost: ${error.message}`);
-    });
+    console = new SerialConsole(
+      machine.devices.serial,
+      await openChardev(chardevBackend(options, options.serial)),
+      (error) => {
+        log.warn({ err: error }, `output of the serial port was lost: ${error.message}`);
+      },
+    );
     return { machine, console };
   } catch (error) {
     await machine.dispose();
@@ -184,6 +202,15 @@ async function closeGuest({ machine, console }: Guest): Promise<void> {
 /** One sentence to whoever watches standard error. */
 function say(sentence: string): void {
   process.stderr.write(`vmhostd: ${sentence}\n`);
+}
+
+function chardevBackend({ chardevs }: DaemonOptions, id: string | undefined): ChardevBackend {
+  return chardevs.find((chardev) => chardev.id === id)?.backend ?? { kind: 'null' };
+}
+
+function machineDevices({ devices }: DaemonOptions): DeviceOptions {
+  const debugExit = findDevice(devices, 'isa-debug-exit');
+  return debugExit ? { debugExit } : {};
 }
 
 function bootRegisters(options: DaemonOptions, kernelPath: string, machine: Machine): EntryRegisters {

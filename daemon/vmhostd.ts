@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { exitNow } from '../kvm/libc_unsafe.js';
-import { HELP } from './cli/help.js';
+import { usage } from './cli/help.js';
 /** The daemon's command line. */
 import { parseOptions } from './cli/options.js';
 import { UsageError } from './cli/values.js';
@@ -10,7 +10,7 @@ import { VERSION } from './version.js';
 
 const args = process.argv.slice(2);
 if (args.some((arg) => arg === '-h' || arg === '-help' || arg === '--help')) {
-  process.stdout.write(HELP);
+  process.stdout.write(usage());
   process.exit(0);
 }
 if (args.some((arg) => arg === '-version' || arg === '--version')) {

@@ -1,7 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import type { Chardev } from './chardev.js';
 
-/** Output to a file, which is emptied first. No input. */
+/** Output to a file, which is emptied first unless `append`. No input. */
 export class FileChardev implements Chardev {
   readonly #file: FileHandle;
 
@@ -9,8 +9,8 @@ export class FileChardev implements Chardev {
     this.#file = file;
   }
 
-  static async open(path: string): Promise<FileChardev> {
-    return new FileChardev(await open(path, 'w'));
+  static async open(path: string, append: boolean): Promise<FileChardev> {
+    return new FileChardev(await open(path, append ? 'a' : 'w'));
   }
 
   async write(bytes: Uint8Array): Promise<void> {

@@ -1,31 +1,28 @@
-/** What `vmhostd --help` prints. */
-export const HELP = `usage: vmhostd [options]
+/** What `vmhostd --help` prints: the tables of options, as text. */
+import { noEffectWords } from './no_effect.js';
+import { OPTIONS } from './options.js';
 
-A VM host daemon on /dev/kvm. Options are QEMU's own.
+const INDENT = 27;
 
-  -machine pc|none         none: a VM without RAM, vCPUs and devices (default pc)
-  -m SIZE                  guest memory, whole MiB (512, 512M, 2G; default 128M)
-  -smp N                   vCPUs (default 1)
-  -kernel FILE             kernel: PVH ELF or 64-bit bzImage
-  -initrd FILE             initial RAM disk
-  -append TEXT             kernel command line
-  -qmp unix:PATH,server=on[,wait=off]
-  -qmp tcp:HOST:PORT,server=on[,wait=off]
-                           QMP socket; may be given several times (-qmp-pretty: indented)
-  -serial stdio|file:PATH|unix:PATH[,server=on[,wait=off]]|null
-                           where the serial port's bytes go
-  -incoming tcp:HOST:PORT|unix:PATH|defer
-                           wait for a live migration instead of booting
-  -device isa-debug-exit[,iobase=N][,iosize=N]
-                           a port by which the guest ends the daemon
-  -S                       do not start the guest; wait for 'cont'
-  -no-reboot               end when the guest resets itself
-  -no-shutdown             stop, not end, when the guest shuts down
-  -name NAME  -uuid UUID   what query-name and query-uuid say
-  -pidfile FILE            write the process id there
-  -enable-kvm -nographic -nodefaults -no-user-config -accel kvm -display none
-                           accepted; they describe what vmhostd does anyway
-  -version  -help
+function entry(words: string, text: string): string {
+  const head = `  ${words}`;
+  const pad = ' '.repeat(INDENT);
+  return head.length < INDENT ? `${head.padEnd(INDENT)}${text}\n` : `${head}\n${pad}${text}\n`;
+}
 
+/** The usage text. */
+export function usage(): string {
+  const options = Object.entries(OPTIONS).map(([name, { form, help }]) => entry(form ? `${name} ${form}` : name, help));
+  const words = noEffectWords().map(({ words, why }) => entry(words, why));
+  return `usage: vmhostd [options]
+
+A VM host daemon on /dev/kvm. Options are QEMU's own, with one dash or two.
+
+${options.join('')}  -version  -help
+
+Accepted without any effect, for scripts written for QEMU:
+
+${words.join('')}
 VMHOSTD_LOG=info (debug, warn, error) sets what is logged on standard error.
 `;
+}

@@ -8,35 +8,6 @@ export class UsageError extends Error {
   }
 }
 
-/**
- * QEMU's `key=value,key=value`; the first may be given without its key, and a key without value means `on` (`nokey`: off).
- * @throws UsageError for an unknown key
- */
-export function keyValues<K extends string>(
-  option: string,
-  text: string,
-  first: K,
-  known: readonly K[],
-): Partial<Record<K, string>> {
-  const out: Partial<Record<K, string>> = {};
-  for (const [i, part] of text.split(',').entries()) {
-    const at = part.indexOf('=');
-    if (at < 0 && i === 0 && !(known as readonly string[]).slice(1).includes(part) && part !== first) {
-      out[first] = part;
-      continue;
-    }
-    let key = at < 0 ? part : part.slice(0, at);
-    let value = at < 0 ? 'on' : part.slice(at + 1);
-    if (at < 0 && key.startsWith('no') && (known as readonly string[]).includes(key.slice(2))) {
-      key = key.slice(2);
-      value = 'off';
-    }
-    if (!(known as readonly string[]).includes(key)) throw new UsageError(`${option}: '${part}' is not supported`);
-    out[key as K] = value;
-  }
-  return out;
-}
-
 /** @throws UsageError */
 export function parseBoolean(option: string, text: string): boolean {
   if (text === 'on' || text === 'yes' || text === 'true') return true;

@@ -1,4 +1,5 @@
 /** Commands about what the machine is. */
+import { cpuInstance } from '../cli/topology.js';
 import type { CommandHandlers } from '../qmp/server.js';
 import type { CommandTargets } from './targets.js';
 
@@ -12,7 +13,7 @@ export function machineCommands({ options, machine }: CommandTargets): CommandHa
         'cpu-index': vcpu.id,
         'qom-path': `/machine/unattached/device[${vcpu.id}]`,
         'thread-id': vcpu.threadId,
-        props: { 'socket-id': 0, 'core-id': vcpu.id, 'thread-id': 0 },
+        props: cpuInstance(options.topology, vcpu.id),
         target: 'x86_64' as const,
       })),
   };

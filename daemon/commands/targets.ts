@@ -1,4 +1,4 @@
-import type { DaemonOptions } from '../cli/options.js';
+import type { DaemonOptions } from '../cli/daemon_options.js';
 import type { Lifecycle } from '../lifecycle/lifecycle.js';
 import type { Machine } from '../machine/machine.js';
 import type { Migrations } from '../migration/migrations.js';

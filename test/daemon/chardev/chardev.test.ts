@@ -37,14 +37,14 @@ function sink(chardev: Chardev, room = Number.POSITIVE_INFINITY) {
 t.test('a file is emptied first and holds what was written; one that cannot be opened is refused', async (t) => {
   const path = join(directory(t), 'f');
   writeFileSync(path, 'old and long');
-  const file = await openChardev({ kind: 'file', path });
+  const file = await openChardev({ kind: 'file', path, append: false });
   await file.write(Buffer.from('new'));
   await file.write(Buffer.from('er'));
   file.onInput(() => 0);
   file.resume();
   await file.close();
   t.equal(readFileSync(path, 'utf8'), 'newer');
-  await t.rejects(openChardev({ kind: 'file', path: '/nonexistent/f' }), {
+  await t.rejects(openChardev({ kind: 'file', path: '/nonexistent/f', append: false }), {
     code: 'ENOENT',
     message: /\/nonexistent\/f/,
   });
@@ -64,7 +64,7 @@ t.test('nothing comes from the null device, and everything goes', async (t) => {
 
 t.test('a listening socket serves one peer at a time, goes on with the next, and its file goes away', async (t) => {
   const path = join(directory(t), 's');
-  const chardev = await openChardev({ kind: 'unix', path, server: true, wait: false });
+  const chardev = await openChardev({ kind: 'socket', address: { kind: 'unix', path }, server: true, wait: false });
   await chardev.write(Buffer.from('to nobody'));
   const { state, more } = sink(chardev);
   const first = connect(path);
@@ -96,7 +96,7 @@ t.test('a listening socket serves one peer at a time, goes on with the next, and
 
 t.test('wait=on opens once somebody is connected', async (t) => {
   const path = join(directory(t), 's');
-  const opening = openChardev({ kind: 'unix', path, server: true, wait: true });
+  const opening = openChardev({ kind: 'socket', address: { kind: 'unix', path }, server: true, wait: true });
   let open = false;
   void opening.then(() => {
     open = true;
@@ -119,14 +119,14 @@ t.test('wait=on opens once somebody is connected', async (t) => {
 
 t.test('a connecting socket needs somebody there', async (t) => {
   const path = join(directory(t), 's');
-  await t.rejects(openChardev({ kind: 'unix', path, server: false, wait: false }), {
+  await t.rejects(openChardev({ kind: 'socket', address: { kind: 'unix', path }, server: false, wait: false }), {
     message: new RegExp(`^could not connect to ${path}: `),
   });
   const server = createServer();
   server.listen(path);
   await once(server, 'listening');
   const connection = once(server, 'connection');
-  const chardev = await openChardev({ kind: 'unix', path, server: false, wait: false });
+  const chardev = await openChardev({ kind: 'socket', address: { kind: 'unix', path }, server: false, wait: false });
   const [peer] = (await connection) as [Socket];
   await chardev.write(Buffer.from('hello'));
   t.equal(await text(peer, 5), 'hello');
