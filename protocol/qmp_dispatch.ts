@@ -5,7 +5,8 @@ import { qdictOrder } from './json_writer.js';
 import { type Command, findCommand } from './qmp_commands.js';
 import { commandNotFound, genericError, QmpError, texts } from './qmp_errors.js';
 
-const NEGOTIATION = 'qmp_capabilities';
+/** The command that the session itself executes. */
+export const NEGOTIATION = 'qmp_capabilities';
 
 /** What is to be done about one input: send a reply, or run a command and send its outcome. */
 export type Dispatch =

@@ -23,6 +23,16 @@ export function refName(ref) {
   return REF.exec(ref)?.[1];
 }
 
+/**
+ * Sorts a set of schemas as QEMU 7.2 lists its commands and events (the order of its query-qmp-schema), and what QEMU does not
+ * have last, by name.
+ */
+function inQemuOrder(set, order) {
+  const place = (name) => (order.includes(name) ? order.indexOf(name) : order.length);
+  const names = Object.keys(set).sort((a, b) => place(a) - place(b));
+  return Object.fromEntries(names.map((name) => [name, set[name]]));
+}
+
 /** Loads and checks every schema below `root`; returns {commands, events, types} by name, and the faults found. */
 export function loadSchemas(root) {
   const faults = [];
@@ -70,7 +80,9 @@ export function loadSchemas(root) {
     check.keywords(schema, KEYWORDS.events, at);
     if (schema.data) check.node(schema.data, `${at}.data`);
   }
-  return { ...sets, faults };
+  const order = JSON.parse(readFileSync(join(root, 'qemu_order.json'), 'utf8'));
+  const { commands, events, types } = sets;
+  return { commands: inQemuOrder(commands, order), events: inQemuOrder(events, order), types, faults };
 }
 
 /** Checks one schema node after another, collecting faults as `where: what`. */

@@ -1,14 +1,16 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { encodeJson } from '../../protocol/json_writer.js';
 import { type Command, eventMessage, findCommand } from '../../protocol/qmp_commands.js';
-import type {
-  CommandArguments,
-  CommandInfo,
-  CommandName,
-  CommandReturns,
-  EventData,
-  EventName,
-  VersionInfo,
+import { NEGOTIATION } from '../../protocol/qmp_dispatch.js';
+import { schemaInfo } from '../../protocol/schema_info.js';
+import {
+  COMMANDS,
+  type CommandArguments,
+  type CommandName,
+  type CommandReturns,
+  type EventData,
+  type EventName,
+  type VersionInfo,
 } from '../../schemas/generated/qmp.js';
 import { listenUnix } from '../sockets/unix_listener.js';
 import { type CommandContext, QmpConnection } from './connection.js';
@@ -72,7 +74,12 @@ export class QmpServer {
     this.#now = options.now ?? wallClockMicroseconds;
     const own: CommandHandlers = {
       'query-version': () => options.version(),
-      'query-commands': () => this.#commands(),
+      // The last to be listed first, as in QEMU.
+      'query-commands': () =>
+        this.#commandNames()
+          .reverse()
+          .map((name) => ({ name })),
+      'query-qmp-schema': () => schemaInfo(this.#commandNames()),
     };
     this.#handlers = new Map(Object.entries({ ...own, ...options.handlers }) as Array<[string, Handler]>);
   }
@@ -182,9 +189,10 @@ export class QmpServer {
     return (this.#options.commands ?? findCommand)(name);
   }
 
-  #commands(): CommandInfo[] {
-    const names = [...this.#handlers.keys()].filter((name) => this.#handlers.get(name) && this.#find(name));
-    return [...names, 'qmp_capabilities'].sort().map((name) => ({ name }));
+  /** The commands that can be executed, in the order of the schemas. */
+  #commandNames(): CommandName[] {
+    const names = Object.keys(COMMANDS) as CommandName[];
+    return names.filter((name) => name === NEGOTIATION || (this.#handlers.get(name) && this.#find(name)));
   }
 }
 

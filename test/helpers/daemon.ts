@@ -49,11 +49,16 @@ export class DaemonProcess {
   stdout = Buffer.alloc(0);
   #exit: number | NodeJS.Signals | undefined;
 
-  /** `@` in an argument stands for the test's own directory. */
-  constructor(t: Test, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
+  /** `@` in an argument stands for the test's own directory. `program`: another that is driven in the same way, such as QEMU. */
+  constructor(
+    t: Test,
+    args: readonly string[],
+    env: NodeJS.ProcessEnv = {},
+    program: readonly [string, ...string[]] = [process.execPath, VMHOSTD],
+  ) {
     this.dir = mkdtempSync(join(tmpdir(), 'vmhostd-test-'));
     const placed = args.map((arg) => arg.replaceAll('@', this.dir));
-    this.child = spawn(process.execPath, [VMHOSTD, ...placed], {
+    this.child = spawn(program[0], [...program.slice(1), ...placed], {
       stdio: 'pipe',
       env: { ...process.env, VMHOSTD_LOG: 'fatal', ...env },
     });
