@@ -1,5 +1,5 @@
 /** Commands about migration. */
-import { genericError } from '../../protocol/qmp_errors.js';
+import { genericError, QmpError } from '../../protocol/qmp_errors.js';
 import { SettingError } from '../migration/policy/index.js';
 import type { CommandHandlers } from '../qmp/server.js';
 import type { CommandTargets } from './targets.js';
@@ -10,6 +10,30 @@ export function migrationCommands({ migrations }: CommandTargets): CommandHandle
     'migrate-incoming': ({ uri }) => migrations.receive(uri),
     migrate_cancel: () => migrations.cancel(),
     'query-migrate': () => migrations.info(),
+    'migrate-continue': ({ state }) => migrations.continue(state),
+    'migrate-start-postcopy': () => {
+      throw genericError('Enable postcopy with migrate_set_capability before the start of migration');
+    },
+    'migrate-pause': () => {
+      throw genericError('migrate-pause is currently only supported during postcopy-active state');
+    },
+    'migrate-recover': () => {
+      throw genericError('Migrate recover can only be run when postcopy is paused.');
+    },
+    // There is no network interface on which a guest could be announced.
+    'announce-self': () => undefined,
+    'set-vcpu-dirty-limit': () => {
+      throw genericError("dirty page limit feature requires KVM with accelerator property 'dirty-ring-size' set'");
+    },
+    'cancel-vcpu-dirty-limit': () => undefined,
+    'query-vcpu-dirty-limit': () => [],
+    'query-yank': () => (migrations.yankable ? [{ type: 'migration' }] : []),
+    yank: ({ instances }) => {
+      if (instances.some(({ type }) => type !== 'migration' || !migrations.yankable)) {
+        throw new QmpError('DeviceNotFound', 'Instance not found');
+      }
+      if (instances.length > 0) migrations.yank();
+    },
     'migrate-set-parameters': (args) => migrations.setParameters(args),
     'query-migrate-parameters': () => migrations.parameters,
     'migrate-set-capabilities': ({ capabilities }) => migrations.setCapabilities(capabilities),

@@ -51,6 +51,11 @@ export class Incoming {
     return this.status === undefined || this.status === 'active';
   }
 
+  /** Cuts the connection of a source that is there: the migration fails. One that only listens goes on listening. */
+  yank(): void {
+    if (this.#connection !== undefined) shutdownSocket(this.#connection);
+  }
+
   /** Ends it, as the daemon ends: no status, no event. */
   async abandon(): Promise<void> {
     Atomics.compareExchange(this.progress.control, CONTROL.VERDICT, VERDICT.OPEN, VERDICT.CANCELLED);

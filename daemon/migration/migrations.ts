@@ -3,7 +3,6 @@ import { SysError, strerror } from '../../kvm/errors.js';
 import { listenOn, type SocketAddress } from '../../kvm/sockets.js';
 import { genericError, invalidParameter } from '../../protocol/qmp_errors.js';
 import type {
-  MigrationCapability,
   MigrationCapabilityStatus,
   MigrationInfo,
   MigrationParameters,
@@ -14,9 +13,11 @@ import type { DaemonLog } from '../log.js';
 import type { Machine } from '../machine/machine.js';
 import { removeStaleSocket } from '../sockets/unix_listener.js';
 import { DEFAULT_BUFFER_BYTES, MIN_BUFFER_BYTES } from './budget.js';
+import { Capabilities } from './capabilities.js';
 import { Incoming } from './incoming.js';
 import { incomingInfo, outgoingInfo } from './info.js';
 import { type ConsoleHold, Outgoing } from './outgoing.js';
+import { changeParameters, DEFAULT_PARAMETERS, type ParameterChanges } from './parameters.js';
 import { DEFAULT_MPLM_SETTINGS, type MplmSettings, mplmSettings } from './policy/index.js';
 import { parseMigrationUri, resolveMigrationAddress } from './uri.js';
 
@@ -34,16 +35,11 @@ export interface MigrationsOptions {
   onIncomingFailed: (cause: string) => void;
 }
 
-/** QEMU's defaults: migration/migration.c. */
-const DEFAULT_MAX_BANDWIDTH = 134217728n;
-const DEFAULT_DOWNTIME_LIMIT_MS = 300;
-
 export class Migrations {
   readonly #options: MigrationsOptions;
   #settings: MplmSettings = DEFAULT_MPLM_SETTINGS;
-  #maxBandwidth = DEFAULT_MAX_BANDWIDTH;
-  #downtimeLimitMs = DEFAULT_DOWNTIME_LIMIT_MS;
-  readonly #capabilities = new Map<MigrationCapability, boolean>([['events', false]]);
+  #parameters = DEFAULT_PARAMETERS;
+  readonly #capabilities = new Capabilities();
   #outgoing: Outgoing | undefined;
   #incoming: Incoming | undefined;
   /** Set while an incoming address is being resolved and bound. */
@@ -66,10 +62,12 @@ export class Migrations {
     if (args.resume) throw genericError('Cannot resume if there is no paused migration');
     if (this.#outgoing?.active) throw genericError("There's a migration process in progress");
     if (lifecycle.status === 'inmigrate') throw genericError('Guest is waiting for an incoming migration');
+    if (lifecycle.status === 'postmigrate') {
+      throw genericError("Can't migrate the vm that was paused due to previous migration");
+    }
     if (lifecycle.status === 'internal-error') {
       throw genericError('The guest stopped with an internal error and cannot be migrated');
     }
-    if (args.blk || args.inc) throw genericError('Block migration is not supported: there are no disks to migrate');
     const address = parseMigrationUri(args.uri, () => invalidParameter('uri', 'a valid migration protocol'));
     const { machine, console } = this.#guest;
     this.#status('setup');
@@ -80,11 +78,10 @@ export class Migrations {
       log: this.#options.log,
       mplm: this.#settings,
       maxBufferBytes: bound === undefined ? DEFAULT_BUFFER_BYTES : Number(bound),
-      maxBandwidth: Number(this.#maxBandwidth),
-      downtimeLimitMs: this.#downtimeLimitMs,
+      parameters: this.#parameters,
       onStatus: (status) => this.#outgoingStatus(status),
       onPass: (pass) => {
-        if (this.#capabilities.get('events')) this.#options.emit('MIGRATION_PASS', { pass });
+        if (this.#capabilities.has('events')) this.#options.emit('MIGRATION_PASS', { pass });
       },
     });
   }
@@ -92,6 +89,26 @@ export class Migrations {
   /** QMP `migrate_cancel`: no error where nothing runs. */
   cancel(): void {
     this.#outgoing?.cancel();
+  }
+
+  /**
+   * QMP `migrate-continue`: lets a migration go on that waits before its switchover; in another state it changes nothing.
+   * @throws QmpError when it is not in `state`
+   */
+  continue(state: MigrationStatus): void {
+    const status = this.#outgoing?.status ?? 'none';
+    if (state !== status) throw genericError(`Migration not in expected state: ${status}`);
+  }
+
+  /** Whether a migration has a channel that `yank` could cut. */
+  get yankable(): boolean {
+    return this.#outgoing?.active === true || this.#incoming?.active === true;
+  }
+
+  /** QMP `yank`: the channel is cut, and the migration fails of that. */
+  yank(): void {
+    this.#outgoing?.yank();
+    this.#incoming?.yank();
   }
 
   /**
@@ -137,24 +154,23 @@ export class Migrations {
   }
 
   get parameters(): MigrationParameters {
-    return { 'max-bandwidth': this.#maxBandwidth, 'downtime-limit': this.#downtimeLimitMs };
+    return this.#parameters;
   }
 
   /** QMP `migrate-set-parameters`: of this migration too, where one runs. */
-  setParameters(changes: { 'max-bandwidth'?: bigint; 'downtime-limit'?: number }): void {
-    this.#maxBandwidth = changes['max-bandwidth'] ?? this.#maxBandwidth;
-    this.#downtimeLimitMs = changes['downtime-limit'] ?? this.#downtimeLimitMs;
-    if (this.#outgoing?.active) this.#outgoing.setParameters(Number(this.#maxBandwidth), this.#downtimeLimitMs);
+  setParameters(changes: ParameterChanges): void {
+    this.#parameters = changeParameters(this.#parameters, changes);
+    if (this.#outgoing?.active) this.#outgoing.setParameters(this.#parameters);
   }
 
   get capabilities(): MigrationCapabilityStatus[] {
-    return [...this.#capabilities].map(([capability, state]) => ({ capability, state }));
+    return this.#capabilities.list();
   }
 
   /** QMP `migrate-set-capabilities`. @throws QmpError while a migration runs */
   setCapabilities(changes: readonly MigrationCapabilityStatus[]): void {
     if (this.#outgoing?.active) throw genericError("There's a migration process in progress");
-    for (const { capability, state } of changes) this.#capabilities.set(capability, state);
+    this.#capabilities.set(changes);
   }
 
   /** QMP `set-mplm-migration`: of later migrations; a running one keeps its own. */
@@ -213,7 +229,7 @@ export class Migrations {
   }
 
   #status(status: MigrationStatus): void {
-    if (this.#capabilities.get('events')) this.#options.emit('MIGRATION', { status });
+    if (this.#capabilities.has('events')) this.#options.emit('MIGRATION', { status });
   }
 }
 

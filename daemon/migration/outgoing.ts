@@ -10,6 +10,7 @@ import type { Machine } from '../machine/machine.js';
 import { describeFailure } from './errors.js';
 import { machineDescription } from './machine_description.js';
 import type { DowntimeBreakdown, OutgoingData, OutgoingMessage, ToOutgoing } from './messages.js';
+import type { ParameterValues } from './parameters.js';
 import type { EpochRecord } from './policy/epochs.js';
 import type { MplmSettings } from './policy/settings.js';
 import { CONTROL, createSharedProgress, nowMs, PARAMETER, type SharedProgress, VERDICT, wake } from './progress.js';
@@ -27,9 +28,8 @@ export interface OutgoingOptions {
   log: DaemonLog;
   mplm: MplmSettings;
   maxBufferBytes: number;
-  /** Bytes a second, 0: unlimited; may change while it runs, see `setParameters`. */
-  maxBandwidth: number;
-  downtimeLimitMs: number;
+  /** They may change while it runs, see `setParameters`. */
+  parameters: ParameterValues;
   /** The status changed, or (`MIGRATION_PASS`) a sync was made. */
   onStatus: (status: MigrationStatus) => void;
   onPass: (pass: number) => void;
@@ -61,7 +61,7 @@ export class Outgoing {
   constructor(address: () => Promise<SocketAddress>, options: OutgoingOptions) {
     this.#options = options;
     this.mplm = options.mplm;
-    this.setParameters(options.maxBandwidth, options.downtimeLimitMs);
+    this.setParameters(options.parameters);
     this.ended = this.#run(address);
   }
 
@@ -70,9 +70,10 @@ export class Outgoing {
   }
 
   /** Takes effect at the thread's next step. */
-  setParameters(maxBandwidth: number, downtimeLimitMs: number): void {
-    this.progress.parameters[PARAMETER.MAX_BANDWIDTH] = maxBandwidth;
-    this.progress.parameters[PARAMETER.DOWNTIME_LIMIT_MS] = downtimeLimitMs;
+  setParameters(values: ParameterValues): void {
+    const { parameters } = this.progress;
+    parameters[PARAMETER.MAX_BANDWIDTH] = Number(values['max-bandwidth']);
+    parameters[PARAMETER.DOWNTIME_LIMIT_MS] = Number(values['downtime-limit']);
     wake(this.progress.control);
   }
 
@@ -94,6 +95,11 @@ export class Outgoing {
     this.#setStatus('cancelling');
     wake(control);
     if (this.#fd !== undefined) shutdownSocket(this.#fd);
+  }
+
+  /** Cuts the channel: whatever is sent or awaited fails at once. */
+  yank(): void {
+    if (this.active && this.#fd !== undefined) shutdownSocket(this.#fd);
   }
 
   #setStatus(status: MigrationStatus): void {
