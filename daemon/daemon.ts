@@ -10,6 +10,7 @@ import { commandHandlers } from './commands/handlers.js';
 import type { DeviceOptions } from './devices/pc_devices.js';
 import { type Emit, Lifecycle } from './lifecycle/lifecycle.js';
 import type { DaemonLog } from './log.js';
+import { idleFirmware, readFirmware } from './machine/firmware.js';
 import { Machine, type MachineListener } from './machine/machine.js';
 import { NO_MACHINE } from './machine/no_machine.js';
 import { Migrations } from './migration/migrations.js';
@@ -175,6 +176,7 @@ async function createGuest(
       ramBytes: options.ramBytes,
       vcpus: options.vcpus,
       devices: machineDevices(options),
+      firmware: options.bios === undefined ? idleFirmware() : readFirmware(options.bios),
     },
     { ...listener, serialActivity: () => console?.activity() },
   );

@@ -18,6 +18,7 @@ const REQUIRED: readonly (readonly [CapName, string])[] = [
   ['KVM_CAP_IRQFD', 'to raise interrupts by eventfd'],
   ['KVM_CAP_IOEVENTFD', 'for doorbells by eventfd'],
   ['KVM_CAP_SET_TSS_ADDR', 'to run real-mode code'],
+  ['KVM_CAP_READONLY_MEM', 'to give the guest firmware'],
   ['KVM_CAP_EXT_CPUID', 'to give the guest its CPUID'],
   ['KVM_CAP_MP_STATE', 'to save and restore a vCPU'],
   ['KVM_CAP_VCPU_EVENTS', 'to save and restore a vCPU'],

@@ -7,12 +7,13 @@ import {
   KVM_DIRTY_LOG_INITIALLY_SET,
   KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE,
   KVM_MEM_LOG_DIRTY_PAGES,
+  KVM_MEM_READONLY,
   KVM_PIT_SPEAKER_DUMMY,
 } from './abi.js';
 import { check } from './errors.js';
-import type { GuestRam, RamSlot } from './guest_ram.js';
+import { type GuestRam, HOLE_END } from './guest_ram.js';
 import * as libc from './libc_unsafe.js';
-import { closeFd } from './memory.js';
+import { closeFd, type Mapping } from './memory.js';
 import {
   type KvmIoapicState,
   type KvmPicState,
@@ -45,6 +46,9 @@ const KVM_IRQFD_FLAG_DEASSIGN = 1;
 const KVM_IOEVENTFD_FLAG_DATAMATCH = 1;
 const KVM_IOEVENTFD_FLAG_PIO = 2;
 const KVM_IOEVENTFD_FLAG_DEASSIGN = 4;
+
+/** The slot after those of RAM. */
+const ROM_SLOT = 2;
 
 /** An address on which the guest's writes become counts of an eventfd. */
 export interface IoEvent {
@@ -104,17 +108,24 @@ export class Vm implements Disposable {
 
   /** Gives the guest all of `ram`; `logDirty` switches KVM's dirty log for it on or off. */
   setRam(ram: GuestRam, logDirty = false): void {
-    for (const slot of ram.slots) this.#setSlot(ram, slot, logDirty);
+    for (const { slot, gpa, byteLength, offset } of ram.slots) {
+      this.#setSlot(slot, logDirty ? KVM_MEM_LOG_DIRTY_PAGES : 0, gpa, byteLength, ram.address + offset);
+    }
   }
 
-  #setSlot(ram: GuestRam, slot: RamSlot, logDirty: boolean): void {
+  /** Gives the guest memory that it can read and run, and whose writes exit as MMIO. It ends at 4 GiB and stays mapped while the VM is there. */
+  setRom(rom: Mapping): void {
+    this.#setSlot(ROM_SLOT, KVM_MEM_READONLY, HOLE_END - rom.byteLength, rom.byteLength, rom.address);
+  }
+
+  #setSlot(slot: number, flags: number, gpa: number, byteLength: number, address: number): void {
     const view = new DataView(new ArrayBuffer(32));
-    view.setUint32(0, slot.slot, true);
-    view.setUint32(4, logDirty ? KVM_MEM_LOG_DIRTY_PAGES : 0, true);
-    view.setBigUint64(8, BigInt(slot.gpa), true);
-    view.setBigUint64(16, BigInt(slot.byteLength), true);
-    view.setBigUint64(24, BigInt(ram.address + slot.offset), true);
-    const what = `slot ${slot.slot}, ${slot.byteLength} bytes at 0x${slot.gpa.toString(16)}`;
+    view.setUint32(0, slot, true);
+    view.setUint32(4, flags, true);
+    view.setBigUint64(8, BigInt(gpa), true);
+    view.setBigUint64(16, BigInt(byteLength), true);
+    view.setBigUint64(24, BigInt(address), true);
+    const what = `slot ${slot}, ${byteLength} bytes at 0x${gpa.toString(16)}`;
     check('KVM_SET_USER_MEMORY_REGION', libc.ioctlBytes(this.fd, IOCTL.KVM_SET_USER_MEMORY_REGION, view), what);
   }
 

@@ -224,6 +224,8 @@ export interface Hello {
     vcpus: number;
     ramBytes: number;
     pageSize: number;
+    /** A digest of the firmware, which both sides bring themselves. */
+    firmware: string;
     /** Devices and the version of their state, in bus order. */
     devices: Record<string, number>;
   };
@@ -241,6 +243,8 @@ export function checkHello(body: Record<string, unknown>, offset: number): Hello
   };
   const natural = (member: string, value: unknown): number =>
     Number.isSafeInteger(value) && (value as number) > 0 ? (value as number) : bad(member, value);
+  const text = (member: string, value: unknown): string =>
+    typeof value === 'string' && /^\w{1,64}$/.test(value) ? value : bad(member, value);
   const version = natural('version', body.version);
   if (version !== STREAM_VERSION) {
     throw new StreamError(`the source speaks stream version ${version}, this destination ${STREAM_VERSION}`, offset);
@@ -257,6 +261,7 @@ export function checkHello(body: Record<string, unknown>, offset: number): Hello
       vcpus: natural('machine.vcpus', m.vcpus),
       ramBytes: natural('machine.ramBytes', m.ramBytes),
       pageSize: natural('machine.pageSize', m.pageSize),
+      firmware: text('machine.firmware', m.firmware),
       devices: devices as Record<string, number>,
     },
     maxBufferBytes: natural('maxBufferBytes', body.maxBufferBytes),
@@ -269,6 +274,7 @@ export function machineMismatch(theirs: Hello['machine'], ours: Hello['machine']
   if (theirs.pageSize !== ours.pageSize) return differ('page size', theirs.pageSize, ours.pageSize);
   if (theirs.ramBytes !== ours.ramBytes) return differ('bytes of RAM', theirs.ramBytes, ours.ramBytes);
   if (theirs.vcpus !== ours.vcpus) return differ('vCPUs', theirs.vcpus, ours.vcpus);
+  if (theirs.firmware !== ours.firmware) return differ('firmware', theirs.firmware, ours.firmware);
   const names = new Set([...Object.keys(theirs.devices), ...Object.keys(ours.devices)]);
   for (const name of names) {
     const [a, b] = [theirs, ours].map(({ devices }) => (Object.hasOwn(devices, name) ? devices[name] : undefined));

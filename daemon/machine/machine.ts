@@ -4,6 +4,7 @@
  */
 import { GuestRam } from '../../kvm/guest_ram.js';
 import { Kvm } from '../../kvm/kvm.js';
+import { Mapping } from '../../kvm/memory.js';
 import { installKickHandler } from '../../kvm/signals.js';
 import { vmStateFromJson, vmStateToJson } from '../../kvm/state_json.js';
 import type { VcpuTraits } from '../../kvm/vcpu.js';
@@ -13,11 +14,14 @@ import type { EntryRegisters, GuestStop, VcpuRequest, VcpuThreadData } from '../
 import { VcpuThread } from '../vcpu/vcpu_thread.js';
 import { createVcpuWords } from '../vcpu/words.js';
 import { vcpuCpuid } from './cpuid.js';
+import { type Firmware, shadowFirmware } from './firmware.js';
 
 export interface MachineOptions {
   ramBytes: number;
   vcpus: number;
   devices: DeviceOptions;
+  /** What the first vCPU starts in where no kernel is entered: `-bios`, or code that does nothing. */
+  firmware: Firmware;
 }
 
 /** What a machine reports by itself. */
@@ -42,6 +46,7 @@ export interface ArrivedSection {
 export class Machine {
   readonly options: MachineOptions;
   readonly ram: GuestRam;
+  readonly rom: Mapping;
   readonly vm: Vm;
   readonly devices: PcDevices;
   readonly vcpus: readonly VcpuThread[];
@@ -51,9 +56,12 @@ export class Machine {
   #pausedClock: bigint | undefined;
   #disposed: Promise<void> | undefined;
 
-  private constructor(parts: Pick<Machine, 'options' | 'ram' | 'vm' | 'devices' | 'vcpus' | 'dirtyLogInitiallySet'>) {
+  private constructor(
+    parts: Pick<Machine, 'options' | 'ram' | 'rom' | 'vm' | 'devices' | 'vcpus' | 'dirtyLogInitiallySet'>,
+  ) {
     this.options = parts.options;
     this.ram = parts.ram;
+    this.rom = parts.rom;
     this.vm = parts.vm;
     this.devices = parts.devices;
     this.vcpus = parts.vcpus;
@@ -77,9 +85,12 @@ export class Machine {
         throw new Error(`${options.vcpus} vCPUs are more than this host's KVM runs (${maxVcpus})`);
       installKickHandler();
       const ram = own(GuestRam.create(options.ramBytes));
+      const rom = own(Mapping.anonymous(options.firmware.image.length));
+      rom.view(0, rom.byteLength).set(options.firmware.image);
       const vm = own(kvm.createVm());
       vm.createChips();
       vm.setRam(ram);
+      vm.setRom(rom);
       const { initiallySet } = vm.useManualDirtyLog();
       const setup = createDeviceSetup(options.ramBytes, options.devices);
       const devices = PcDevices.attach(setup, {
@@ -124,7 +135,7 @@ export class Machine {
         await Promise.all(vcpus.map((vcpu) => vcpu.end()));
         throw failed.reason;
       }
-      return new Machine({ options, ram, vm, devices, vcpus, dirtyLogInitiallySet: initiallySet });
+      return new Machine({ options, ram, rom, vm, devices, vcpus, dirtyLogInitiallySet: initiallySet });
     } catch (error) {
       for (const resource of acquired.reverse()) resource[Symbol.dispose]();
       throw error;
@@ -146,9 +157,10 @@ export class Machine {
     this.#pausedClock ??= this.vm.getClock();
   }
 
-  /** Back to power-on state; the first vCPU then enters at `entry`. All vCPUs must be parked. */
+  /** Back to power-on state; the first vCPU then enters at `entry`, or the firmware. All vCPUs must be parked. */
   async reset(entry: EntryRegisters | undefined): Promise<void> {
     this.devices.reset();
+    if (!entry) shadowFirmware(this.options.firmware, this.ram);
     await Promise.all(
       this.vcpus.map((vcpu, i) => vcpu.request({ type: 'reset', ...(i === 0 && entry ? { entry } : {}) })),
     );
@@ -207,6 +219,7 @@ export class Machine {
       await Promise.all(this.vcpus.map((vcpu) => vcpu.end()));
       this.vm[Symbol.dispose]();
       this.ram[Symbol.dispose]();
+      this.rom[Symbol.dispose]();
     })();
     return this.#disposed;
   }

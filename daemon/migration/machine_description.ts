@@ -8,6 +8,7 @@ export function machineDescription(machine: Machine): Hello['machine'] {
     vcpus: machine.vcpus.length,
     ramBytes: machine.ram.ramBytes,
     pageSize: PAGE_SIZE,
+    firmware: machine.options.firmware.digest,
     devices: machine.devices.versions(),
   };
 }

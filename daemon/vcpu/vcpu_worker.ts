@@ -5,7 +5,7 @@
  * from `Atomics.wait`. Only this thread clears `immediate_exit`, and it looks at WAKE again after clearing, so no kick is lost.
  */
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { EXIT, KVM_EXIT_IO_OUT, MP_STATE, RUN, SYSTEM_EVENT } from '../../kvm/abi.js';
+import { EXIT, KVM_EXIT_IO_OUT, RUN, SYSTEM_EVENT } from '../../kvm/abi.js';
 import { errnoName } from '../../kvm/errors.js';
 import * as libc from '../../kvm/libc_unsafe.js';
 import { vcpuStateFromJson, vcpuStateToJson } from '../../kvm/state_json.js';
@@ -162,8 +162,6 @@ function serve(request: VcpuRequest): unknown {
       mustBeParked('be reset');
       vcpu.loadState(powerOn);
       if (request.entry) applyEntry(request.entry);
-      // Without firmware there is nothing at the reset vector: a machine without a kernel runs and does nothing.
-      else if (data.id === 0) vcpu.setMpState(MP_STATE.HALTED);
       return undefined;
     case 'quit':
       park();

@@ -66,6 +66,7 @@ t.test("ioctl requests, capabilities and exits have the kernel header's numbers"
     ...named({
       KVM_EXIT_IO_OUT: abi.KVM_EXIT_IO_OUT,
       KVM_MEM_LOG_DIRTY_PAGES: abi.KVM_MEM_LOG_DIRTY_PAGES,
+      KVM_MEM_READONLY: abi.KVM_MEM_READONLY,
       KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE: abi.KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE,
       KVM_DIRTY_LOG_INITIALLY_SET: abi.KVM_DIRTY_LOG_INITIALLY_SET,
       KVM_PIT_SPEAKER_DUMMY: abi.KVM_PIT_SPEAKER_DUMMY,

@@ -296,7 +296,7 @@ t.test('the destination takes each frame only where it has its place', (t) => {
 
 const hello = (): Record<string, unknown> => ({
   version: 1,
-  machine: { vcpus: 2, ramBytes: 2 ** 28, pageSize: 4096, devices: { serial0: 1, cmos: 1 } },
+  machine: { vcpus: 2, ramBytes: 2 ** 28, pageSize: 4096, firmware: 'ab12', devices: { serial0: 1, cmos: 1 } },
   maxBufferBytes: 2 ** 24,
 });
 
@@ -338,6 +338,13 @@ t.test('a HELLO whose members are missing or no positive integers is refused by 
       `HELLO: machine.devices.cmos is ${shown} at stream offset 24`,
     );
   }
+  for (const bad of [undefined, 7, '', 'a b', 'x'.repeat(65)]) {
+    const shown = bad === undefined ? 'missing' : JSON.stringify(bad);
+    t.equal(
+      fault((_, m) => Object.assign(m, { firmware: bad })),
+      `HELLO: machine.firmware is ${shown} at stream offset 24`,
+    );
+  }
   t.equal(
     fault((h) => delete h.machine),
     'HELLO: machine is missing at stream offset 24',
@@ -364,7 +371,7 @@ t.test('no JSON object whatever does anything to a HELLO’s check but pass or b
     fc.property(
       member,
       value,
-      fc.dictionary(fc.constantFrom('vcpus', 'ramBytes', 'pageSize', 'devices'), value),
+      fc.dictionary(fc.constantFrom('vcpus', 'ramBytes', 'pageSize', 'firmware', 'devices'), value),
       (m, v, machine) => {
         refusal(() => s.checkHello({ ...hello(), [m]: v }, 0));
         refusal(() => s.checkHello({ ...hello(), machine }, 0));
@@ -381,6 +388,7 @@ t.test('two machines that differ are told apart by what differs and by how', (t)
   t.equal(why({}), undefined);
   t.equal(why({ pageSize: 16384 }), 'page size: the source has 16384, this destination 4096');
   t.equal(why({ ramBytes: 1 }), 'bytes of RAM: the source has 1, this destination 268435456');
+  t.equal(why({ firmware: 'cd' }), 'firmware: the source has cd, this destination ab12');
   t.equal(why({ vcpus: 1 }), 'vCPUs: the source has 1, this destination 2');
   t.equal(
     why({ devices: { serial0: 2, cmos: 1 } }),

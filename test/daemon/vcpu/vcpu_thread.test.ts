@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { loadKernel } from '../../../daemon/boot/load_kernel.js';
+import { idleFirmware } from '../../../daemon/machine/firmware.js';
 import { Machine, type MachineListener } from '../../../daemon/machine/machine.js';
 import type { EntryRegisters, GuestStop } from '../../../daemon/vcpu/messages.js';
 import { MIB, noKvm, openDescriptors } from '../../helpers/kvm.js';
@@ -29,7 +30,7 @@ class Bench {
       vcpuCrashed: (_vcpu, error) => t.fail(error.message),
     };
     bench.machine = await Machine.create(
-      { ramBytes: 32 * MIB, vcpus, devices: { debugExit: { iobase: 0xf4, iosize: 4 } } },
+      { ramBytes: 32 * MIB, vcpus, firmware: idleFirmware(), devices: { debugExit: { iobase: 0xf4, iosize: 4 } } },
       listener,
     );
     t.teardown(() => bench.machine.dispose());
@@ -229,7 +230,7 @@ t.test(
 t.test('more vCPUs than this host runs are refused with both numbers', { skip }, async (t) => {
   const before = openDescriptors();
   const listener = { guestStop: () => {}, serialActivity: () => {}, vcpuCrashed: () => {} };
-  await t.rejects(Machine.create({ ramBytes: MIB, vcpus: 100_000, devices: {} }, listener), {
+  await t.rejects(Machine.create({ ramBytes: MIB, vcpus: 100_000, firmware: idleFirmware(), devices: {} }, listener), {
     message: /^100000 vCPUs are more than this host's KVM runs \(\d+\)$/,
   });
   t.strictSame(openDescriptors(), before);
