@@ -110,6 +110,9 @@ export function checkMachine(draft: Draft): void {
   if (draft.memoryBackendId !== undefined && !draft.machine.memoryBackend) {
     throw new UsageError(`-machine memory-backend: there is no -object '${draft.memoryBackendId}'`);
   }
+  if (draft.bios !== undefined && draft.kernel !== undefined) {
+    throw new UsageError('-bios is not supported with -kernel, which is entered without firmware');
+  }
   if (draft.initrd !== undefined && draft.kernel === undefined) throw new UsageError('-initrd needs -kernel');
   if (draft.kernel !== undefined && draft.machine.type === 'none') {
     throw new UsageError("-kernel is not supported by a machine of type 'none'");
