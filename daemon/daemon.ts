@@ -8,6 +8,7 @@ import type { DaemonOptions } from './cli/daemon_options.js';
 import { findDevice } from './cli/device_options.js';
 import { commandHandlers } from './commands/handlers.js';
 import type { DeviceOptions } from './devices/pc_devices.js';
+import { FdSets } from './fds/fd_sets.js';
 import { type Emit, Lifecycle } from './lifecycle/lifecycle.js';
 import type { DaemonLog } from './log.js';
 import { idleFirmware, readFirmware } from './machine/firmware.js';
@@ -97,9 +98,21 @@ export class Daemon {
           end(1);
         },
       });
+      const fdSets = new FdSets();
       server = new QmpServer({
-        handlers: commandHandlers({ options, machine: guest?.machine, lifecycle, migrations, quit: () => end(0) }),
+        handlers: commandHandlers({
+          options,
+          machine: guest?.machine,
+          lifecycle,
+          migrations,
+          fdSets,
+          quit: () => end(0),
+        }),
         version: versionInfo,
+        // monitor/fds.c: what nobody asked for in time is nobody's.
+        lastClientGone: () => {
+          if (lifecycle.running) fdSets.clear();
+        },
         log,
       });
       const daemon = new Daemon({ exit, log, options, guest, lifecycle, server, migrations });

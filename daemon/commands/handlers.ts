@@ -1,5 +1,6 @@
 /** QMP commands and who does them, an area a file. Each is one line or two: the work is elsewhere. */
 import type { CommandHandlers } from '../qmp/server.js';
+import { fdCommands } from './fds.js';
 import { lifecycleCommands } from './lifecycle.js';
 import { machineCommands } from './machine.js';
 import { migrationCommands } from './migration.js';
@@ -10,5 +11,6 @@ export function commandHandlers(targets: CommandTargets): CommandHandlers {
     ...machineCommands(targets),
     ...lifecycleCommands(targets),
     ...migrationCommands(targets),
+    ...fdCommands(targets),
   };
 }

@@ -5,6 +5,8 @@ import type { Command } from '../../protocol/qmp_commands.js';
 import { type Dispatch, QmpSession } from '../../protocol/qmp_dispatch.js';
 import { genericError, QmpError } from '../../protocol/qmp_errors.js';
 import type { VersionInfo } from '../../schemas/generated/qmp.js';
+import type { NamedFds } from '../fds/named_fds.js';
+import { PassedFds } from '../fds/passed_fds.js';
 import type { ClientLimits } from './limits.js';
 import type { QmpLog } from './log.js';
 
@@ -14,6 +16,10 @@ export interface CommandContext {
   readonly client: number;
   /** Runs `action` once the reply has been written: what it emits comes after the reply. Not run if the command fails. */
   afterReply(action: () => void): void;
+  /** The file descriptors that clients of this monitor gave names. */
+  readonly fds: NamedFds;
+  /** The first of the file descriptors that came with this command, or before it; the handler's to close. The others that came with it are closed. */
+  takeFd(): number | undefined;
 }
 
 /** What a connection needs of its server. */
@@ -21,11 +27,17 @@ export interface ConnectionHost {
   readonly log: QmpLog;
   readonly limits: ClientLimits;
   readonly pretty: boolean;
+  readonly fds: NamedFds;
   version(): VersionInfo;
   find(name: string): Command | undefined;
   run(name: string, args: object, context: CommandContext): unknown;
   /** True when no further command is to be started. */
   readonly draining: boolean;
+}
+
+/** File descriptors in the queue of inputs. */
+interface ArrivedFds {
+  readonly fds: readonly number[];
 }
 
 /** Commands run in a row before other work of the process gets its turn. */
@@ -41,21 +53,22 @@ export class QmpConnection {
   readonly #host: ConnectionHost;
   readonly #session: QmpSession;
   readonly #reader = new JsonReader();
-  /** Inputs read; those before #head are done. */
-  #queue: JsonResult[] = [];
+  /** What was read; what is before #head is done. File descriptors have their place among the inputs: commands see those that came before. */
+  #queue: Array<JsonResult | ArrivedFds> = [];
   #head = 0;
   #pumping = false;
   #active = 0;
   #inputEnded = false;
   #closed = false;
   #wakers: Array<() => void> = [];
+  readonly #passedFds = new PassedFds();
 
   constructor(id: number, socket: Socket, host: ConnectionHost) {
     this.id = id;
     this.#socket = socket;
     this.#host = host;
     this.#session = new QmpSession((name) => host.find(name));
-    socket.on('data', (chunk: Buffer) => this.#data(chunk));
+    socket.on('data', (chunk: Buffer, fds: readonly number[] = []) => this.#data(chunk, fds));
     socket.on('end', () => this.#end());
     socket.on('drain', () => {
       this.#wake();
@@ -64,6 +77,8 @@ export class QmpConnection {
     socket.on('error', (err) => host.log.debug({ client: id, err }, 'QMP client lost'));
     socket.on('close', () => {
       this.#closed = true;
+      for (const input of this.#queue.slice(this.#head)) if ('fds' in input) this.#passedFds.replace(input.fds);
+      this.#passedFds.replace([]);
       this.#queue = [];
       this.#head = 0;
       this.#wake();
@@ -114,7 +129,8 @@ export class QmpConnection {
     return this.#queue.length - this.#head;
   }
 
-  #data(chunk: Uint8Array): void {
+  #data(chunk: Uint8Array, fds: readonly number[]): void {
+    if (fds.length > 0) this.#queue.push({ fds });
     for (const input of this.#reader.feed(chunk)) this.#queue.push(input);
     this.#outOfBand();
     void this.#pump();
@@ -131,9 +147,10 @@ export class QmpConnection {
   #outOfBand(): void {
     if (!this.#session.oob) return;
     const waiting = this.#queue.slice(this.#head);
-    const urgent = waiting.filter((input) => this.#session.isOutOfBand(input));
+    const isUrgent = (input: JsonResult | ArrivedFds) => !('fds' in input) && this.#session.isOutOfBand(input);
+    const urgent = waiting.filter(isUrgent) as JsonResult[];
     if (urgent.length === 0) return;
-    this.#queue = waiting.filter((input) => !this.#session.isOutOfBand(input));
+    this.#queue = waiting.filter((input) => !isUrgent(input));
     this.#head = 0;
     for (const input of urgent) void this.#execute(input);
   }
@@ -151,12 +168,15 @@ export class QmpConnection {
   }
 
   #next(): JsonResult | undefined {
-    const input = this.#queue[this.#head];
-    if (input !== undefined && ++this.#head === this.#queue.length) {
-      this.#queue = [];
-      this.#head = 0;
+    for (;;) {
+      const input = this.#queue[this.#head];
+      if (input !== undefined && ++this.#head === this.#queue.length) {
+        this.#queue = [];
+        this.#head = 0;
+      }
+      if (input === undefined || !('fds' in input)) return input;
+      this.#passedFds.replace(input.fds);
     }
-    return input;
   }
 
   /** Runs what waits, one after the other. */
@@ -197,7 +217,12 @@ export class QmpConnection {
 
   async #run({ command, args, success, failure }: Extract<Dispatch, { kind: 'run' }>): Promise<void> {
     const after: Array<() => void> = [];
-    const context: CommandContext = { client: this.id, afterReply: (action) => after.push(action) };
+    const context: CommandContext = {
+      client: this.id,
+      afterReply: (action) => after.push(action),
+      fds: this.#host.fds,
+      takeFd: () => this.#passedFds.takeFirst(),
+    };
     let text: string;
     try {
       text = this.#encode(success(await this.#host.run(command.name, args, context)));

@@ -12,6 +12,7 @@ import {
   type EventName,
   type VersionInfo,
 } from '../../schemas/generated/qmp.js';
+import { NamedFds } from '../fds/named_fds.js';
 import { listenUnix } from '../sockets/unix_listener.js';
 import { type CommandContext, QmpConnection } from './connection.js';
 import { CLIENT_LIMITS, type ClientLimits, FLUSH_MS, MAX_CLIENTS } from './limits.js';
@@ -38,6 +39,8 @@ export interface QmpServerOptions {
   readonly handlers: CommandHandlers;
   readonly version: () => VersionInfo;
   readonly log: QmpLog;
+  /** Told when no client is connected any more. */
+  readonly lastClientGone?: () => void;
   /** Defaults: limits.ts. */
   readonly limits?: Partial<ClientLimits>;
   readonly maxClients?: number;
@@ -58,6 +61,7 @@ export class QmpServer {
   readonly #limits: ClientLimits;
   readonly #handlers: ReadonlyMap<string, Handler>;
   readonly #servers = new Set<Server>();
+  readonly #fds = new Set<NamedFds>();
   readonly #connections = new Set<QmpConnection>();
   readonly #now: () => number;
   #lastClient = 0;
@@ -92,7 +96,9 @@ export class QmpServer {
     if (this.#closing) throw new Error('the QMP server is closed');
     const server = createServer({ allowHalfOpen: true, noDelay: true });
     server.maxConnections = this.#options.maxClients ?? MAX_CLIENTS;
-    server.on('connection', (socket) => this.#accept(socket, pretty));
+    const fds = new NamedFds();
+    this.#fds.add(fds);
+    server.on('connection', (socket) => this.#accept(socket, pretty, fds));
     server.on('drop', () => this.#options.log.warn({ address }, 'QMP client refused: too many are connected'));
     if (address.kind === 'unix') await listenUnix(server, address.path);
     else await listenTcp(server, address.host, address.port);
@@ -159,9 +165,10 @@ export class QmpServer {
     const stopped = [...this.#servers].map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
     await Promise.all([...this.#connections].map((connection) => connection.close(FLUSH_MS)));
     await Promise.all(stopped);
+    for (const fds of this.#fds) fds[Symbol.dispose]();
   }
 
-  #accept(socket: Socket, pretty: boolean): void {
+  #accept(socket: Socket, pretty: boolean, fds: NamedFds): void {
     this.#clientCame();
     if (this.#closing) {
       socket.destroy();
@@ -173,6 +180,7 @@ export class QmpServer {
       log,
       limits: this.#limits,
       pretty,
+      fds,
       version,
       find: (name) => (this.#handlers.has(name) ? this.#find(name) : undefined),
       run: (name, args, context) => this.#handlers.get(name)?.(args, context),
@@ -181,7 +189,10 @@ export class QmpServer {
       },
     });
     this.#connections.add(connection);
-    socket.once('close', () => this.#connections.delete(connection));
+    socket.once('close', () => {
+      this.#connections.delete(connection);
+      if (this.#connections.size === 0) this.#options.lastClientGone?.();
+    });
     log.debug({ client: connection.id }, 'QMP client connected');
   }
 
