@@ -7,6 +7,8 @@ import { commandOf, type Step, type Transcript } from './transcript.js';
 export const GREETING = /^\{\s*"QMP"/;
 const CAPABILITIES = '{"execute":"qmp_capabilities"}\n';
 const RETURN = '{"return": {}}\r\n';
+/** How long a migration to nowhere may take to fail. */
+const FAILS_MS = 300;
 /** Groups of records that are single commands of one long session. */
 const SESSION_GROUPS: ReadonlySet<string | undefined> = new Set(['query', 'query-none', 'args']);
 
@@ -44,6 +46,11 @@ function hinted(record: Transcript, step: Step, index: number, all: readonly Ste
   if (last && record.name.startsWith('halfclose')) return { end: true, ...step };
   if (index === 0 && record.name === 'sigterm') return { signal: 'SIGTERM', ...step };
   if (index === 0 && record.name === 'sigint') return { signal: 'SIGINT', ...step };
+  // Such a migration fails by itself, which its maker waited for.
+  const before = all[index - 1];
+  if (before && commandOf(before.send) === 'migrate' && before.recv === RETURN && !step.waitMs) {
+    return { waitMs: FAILS_MS, ...step };
+  }
   if (record.name.startsWith('query-dirty-rate-end') && !step.waitMs) return { waitMs: 1200, ...step };
   if (/^(getfd|add-fd)$/.test(commandOf(step.send) ?? '') && step.recv.startsWith('{"return"')) {
     return { passFd: true, ...step };

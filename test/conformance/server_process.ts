@@ -35,7 +35,8 @@ export class ServerProcess {
         process.off('exit', kill);
         resolve(outcome);
       };
-      child.once('close', (code, signal) => end(code ?? signal ?? -1));
+      // Not `close`: a program the server started may hold its standard error.
+      child.once('exit', (code, signal) => end(code ?? signal ?? -1));
       child.once('error', (error) => end(error.message));
     });
   }
@@ -52,7 +53,7 @@ export class ServerProcess {
     const [program, ...first] = server;
     const socket = `socket,id=mon0,path=${socketPath},server=on,wait=off`;
     const all = [...first, ...args, '-chardev', socket, '-mon', `chardev=mon0,mode=control${monitor}`];
-    const child = spawn(program as string, interim(all), {
+    const child = spawn(program as string, all, {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { ...process.env, VMHOSTD_LOG: 'fatal' },
     });
@@ -94,17 +95,4 @@ function connects(path: string): Promise<boolean> {
     });
     socket.once('error', () => resolve(false));
   });
-}
-
-function interim(args: string[]): string[] {
-  const out: string[] = [];
-  for (let i = 0; i < args.length; i++) {
-    const a = args[i] as string;
-    if (['-machine', '-cpu', '-bios', '-action'].includes(a)) i++;
-    else if (a === '-chardev') out.push('-qmp', args[++i]?.replace('socket,id=mon0,path=', 'unix:') as string);
-    else if (a === '-mon') {
-      if (args[++i]?.includes('pretty')) out[out.indexOf('-qmp')] = '-qmp-pretty';
-    } else out.push(a);
-  }
-  return args[0]?.endsWith('.js') ? out : args;
 }
