@@ -52,10 +52,11 @@ export class Daemon {
   }
 
   /**
-   * Makes the machine, listens, and starts the guest or waits for one.
+   * Makes the machine, listens, and starts the guest or waits for one. Clients are served once that is done.
+   * @param interrupted resolves when the daemon is not to wait for a first client any longer
    * @throws Error with one sentence: what is missing, refused or in use
    */
-  static async start(options: DaemonOptions, log: DaemonLog): Promise<Daemon> {
+  static async start(options: DaemonOptions, log: DaemonLog, interrupted: Promise<unknown>): Promise<Daemon> {
     let end: (code: number) => void = () => undefined;
     const exit = new Promise<number>((resolve) => {
       end = resolve;
@@ -109,6 +110,7 @@ export class Daemon {
           quit: () => end(0),
         }),
         version: versionInfo,
+        held: true,
         // monitor/fds.c: what nobody asked for in time is nobody's.
         lastClientGone: () => {
           if (lifecycle.running) fdSets.clear();
@@ -117,7 +119,7 @@ export class Daemon {
       });
       const daemon = new Daemon({ exit, log, options, guest, lifecycle, server, migrations });
       try {
-        await daemon.#open();
+        await daemon.#open(interrupted);
       } catch (error) {
         await daemon.close();
         throw error;
@@ -132,7 +134,7 @@ export class Daemon {
   }
 
   /** Opens to the outside, and lets the guest go. */
-  async #open(): Promise<void> {
+  async #open(interrupted: Promise<unknown>): Promise<void> {
     const { incoming, paused, pidfile, monitors } = this.#options;
     if (incoming !== undefined) this.#lifecycle.awaitMigration(paused);
     let wait = false;
@@ -151,9 +153,10 @@ export class Daemon {
       writeFileSync(pidfile, `${process.pid}\n`);
       this.#wrotePidfile = true;
     }
-    if (wait) await this.#server.firstClient();
+    if (wait) await Promise.race([this.#server.firstClient(), interrupted]);
     if (incoming === undefined) await this.#lifecycle.start(paused);
     else if (incoming !== 'defer') await this.#migrations.receive(incoming);
+    this.#server.serve();
   }
 
   /** A signal asks the daemon to end. */

@@ -29,16 +29,16 @@ for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
 
 let code = 1;
 try {
-  const daemon = await Daemon.start(parseOptions(args), log);
-  const signalled = new Promise<number>((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
-      process.once(signal, () => {
-        daemon.signalled(signal);
-        resolve(0);
-      });
-    }
+  // A signal that comes while the daemon starts counts as soon as it has.
+  const signalled = new Promise<NodeJS.Signals>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, resolve);
   });
-  code = await Promise.race([daemon.exit, signalled]);
+  const daemon = await Daemon.start(parseOptions(args), log, signalled);
+  const ended = signalled.then((signal) => {
+    daemon.signalled(signal);
+    return 0;
+  });
+  code = await Promise.race([daemon.exit, ended]);
   await daemon.close();
 } catch (error) {
   const hint = error instanceof UsageError ? "; see 'vmhostd --help'" : '';

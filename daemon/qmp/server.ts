@@ -15,6 +15,7 @@ import {
 import { NamedFds } from '../fds/named_fds.js';
 import { listenUnix } from '../sockets/unix_listener.js';
 import { type CommandContext, QmpConnection } from './connection.js';
+import { EventLimits, type Timers } from './event_limits.js';
 import { CLIENT_LIMITS, type ClientLimits, FLUSH_MS, MAX_CLIENTS } from './limits.js';
 import type { QmpLog } from './log.js';
 import { wallClockMicroseconds } from './wall_clock.js';
@@ -48,6 +49,10 @@ export interface QmpServerOptions {
   readonly commands?: (name: string) => Command | undefined;
   /** Microseconds since the epoch, for the timestamps of events. */
   readonly now?: () => number;
+  /** For events that are sent once a second. */
+  readonly timers?: Timers;
+  /** Clients may connect at once, but are only served from `serve()` on. */
+  readonly held?: boolean;
 }
 
 type Handler = (args: object, context: CommandContext) => unknown;
@@ -64,11 +69,14 @@ export class QmpServer {
   readonly #fds = new Set<NamedFds>();
   readonly #connections = new Set<QmpConnection>();
   readonly #now: () => number;
+  readonly #eventLimits: EventLimits;
   #lastClient = 0;
   #clientCame: () => void = () => undefined;
   readonly #firstClient = new Promise<void>((resolve) => {
     this.#clientCame = resolve;
   });
+  /** Clients that came before they could be served; undefined from then on. */
+  #early: Array<() => void> | undefined;
   #draining = false;
   #closing: Promise<void> | undefined;
 
@@ -76,6 +84,8 @@ export class QmpServer {
     this.#options = options;
     this.#limits = { ...CLIENT_LIMITS, ...options.limits };
     this.#now = options.now ?? wallClockMicroseconds;
+    this.#eventLimits = new EventLimits(options.timers);
+    this.#early = options.held ? [] : undefined;
     const own: CommandHandlers = {
       'query-version': () => options.version(),
       // The last to be listed first, as in QEMU.
@@ -119,7 +129,12 @@ export class QmpServer {
     event: E,
     ...[data]: EventData<E> extends undefined ? [data?: undefined] : [data: EventData<E>]
   ): void {
+    // The time is that of the event, however late it is sent.
     const message = eventMessage(event, data, this.#now());
+    this.#eventLimits.pass(event, data, () => this.#broadcast(message));
+  }
+
+  #broadcast(message: object): void {
     const encoded = new Map<boolean, string>();
     for (const connection of this.#connections) {
       if (!connection.negotiated) continue;
@@ -136,6 +151,13 @@ export class QmpServer {
   /** Resolves once a client is, or has been, connected (`wait=on`). */
   firstClient(): Promise<void> {
     return this.#firstClient;
+  }
+
+  /** Greets the clients that are there, and from now on every one as it comes. */
+  serve(): void {
+    const early = this.#early ?? [];
+    this.#early = undefined;
+    for (const accept of early) accept();
   }
 
   /**
@@ -162,6 +184,8 @@ export class QmpServer {
 
   async #close(): Promise<void> {
     this.#draining = true;
+    this.#eventLimits[Symbol.dispose]();
+    this.serve();
     const stopped = [...this.#servers].map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
     await Promise.all([...this.#connections].map((connection) => connection.close(FLUSH_MS)));
     await Promise.all(stopped);
@@ -172,6 +196,11 @@ export class QmpServer {
     this.#clientCame();
     if (this.#closing) {
       socket.destroy();
+      return;
+    }
+    if (this.#early) {
+      socket.once('error', (err) => this.#options.log.debug({ err }, 'QMP client lost before it was served'));
+      this.#early.push(() => socket.destroyed || this.#accept(socket, pretty, fds));
       return;
     }
     const server = this;
