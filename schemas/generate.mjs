@@ -82,7 +82,7 @@ export function generate({ commands, events, types }) {
   const parts = [PREAMBLE];
   for (const [name, schema] of Object.entries(types)) {
     const text = typeOf(schema, 'number | bigint');
-    const isInterface = schema.type === 'object' && !schema['x-variants'];
+    const isInterface = schema.type === 'object' && !schema['x-variants'] && text.startsWith('{');
     const body = isInterface ? `export interface ${name} ${text}` : `export type ${name} = ${text};`;
     parts.push(`/** ${schema.description} */\n${body}\n`);
   }

@@ -1,5 +1,6 @@
 /** QMP commands and who does them, an area a file. Each is one line or two: the work is elsewhere. */
 import type { CommandHandlers } from '../qmp/server.js';
+import { absentCommands } from './absent.js';
 import { fdCommands } from './fds.js';
 import { lifecycleCommands } from './lifecycle.js';
 import { machineCommands } from './machine.js';
@@ -8,6 +9,7 @@ import type { CommandTargets } from './targets.js';
 
 export function commandHandlers(targets: CommandTargets): CommandHandlers {
   return {
+    ...absentCommands(targets),
     ...machineCommands(targets),
     ...lifecycleCommands(targets),
     ...migrationCommands(targets),

@@ -1,20 +1,60 @@
 /** Commands about what the machine is. */
+import { accessSync, constants } from 'node:fs';
+import { genericError } from '../../protocol/qmp_errors.js';
+import type { MachineInfo } from '../../schemas/generated/qmp.js';
 import { cpuInstance } from '../cli/topology.js';
+import { MACHINE_TYPES, PC_RAM_ID } from '../machine/machine_types.js';
 import type { CommandHandlers } from '../qmp/server.js';
 import type { CommandTargets } from './targets.js';
 
+const vcpuPath = (index: number) => `/machine/unattached/device[${index}]`;
+
 export function machineCommands({ options, machine }: CommandTargets): CommandHandlers {
+  const vcpus = machine?.vcpus ?? [];
+  const ramBytes = machine?.options.ramBytes ?? 0;
+  const backend = options.machine.memoryBackend;
   return {
     'query-name': () => (options.name === undefined ? {} : { name: options.name }),
     'query-uuid': () => ({ UUID: options.uuid }),
-    'query-kvm': () => ({ enabled: machine !== undefined, present: true }),
+    'query-target': () => ({ arch: 'x86_64' }),
+    'query-kvm': () => ({ enabled: machine !== undefined, present: kvmIsPresent() }),
+    'query-machines': () => MACHINE_TYPES as MachineInfo[],
+    'query-current-machine': () => ({ 'wakeup-suspend-support': false }),
     'query-cpus-fast': () =>
-      (machine?.vcpus ?? []).map((vcpu) => ({
+      vcpus.map((vcpu) => ({
         'cpu-index': vcpu.id,
-        'qom-path': `/machine/unattached/device[${vcpu.id}]`,
+        'qom-path': vcpuPath(vcpu.id),
         'thread-id': vcpu.threadId,
         props: cpuInstance(options.topology, vcpu.id),
         target: 'x86_64' as const,
       })),
+    'query-hotpluggable-cpus': () => {
+      if (!machine) throw genericError("The feature 'query-hotpluggable-cpus' is not enabled");
+      const places = vcpus.map((vcpu) => ({
+        type: 'host-x86_64-cpu',
+        'vcpus-count': 1,
+        props: cpuInstance(options.topology, vcpu.id),
+        'qom-path': vcpuPath(vcpu.id),
+      }));
+      return places.reverse();
+    },
+    'query-memory-size-summary': () => ({ 'base-memory': ramBytes, 'plugged-memory': 0 }),
+    'query-memdev': () => {
+      if (!machine) return [];
+      const share = backend?.kind === 'memory-backend-memfd';
+      const id = backend?.id ?? PC_RAM_ID;
+      const allowed = { merge: true, dump: true, prealloc: false, share, reserve: true };
+      return [{ id, size: ramBytes, ...allowed, 'host-nodes': [], policy: 'default' }];
+    },
   };
+}
+
+/** Whether this process may use the host's KVM now. */
+function kvmIsPresent(): boolean {
+  try {
+    accessSync('/dev/kvm', constants.R_OK | constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
