@@ -7,6 +7,7 @@ import type { ChardevBackend } from './cli/chardev_options.js';
 import type { DaemonOptions } from './cli/daemon_options.js';
 import { findDevice } from './cli/device_options.js';
 import { commandHandlers } from './commands/handlers.js';
+import { monitorCommands } from './commands/monitor.js';
 import type { DeviceOptions } from './devices/pc_devices.js';
 import { FdSets } from './fds/fd_sets.js';
 import { type Emit, Lifecycle } from './lifecycle/lifecycle.js';
@@ -15,6 +16,7 @@ import { idleFirmware, readFirmware } from './machine/firmware.js';
 import { Machine, type MachineListener } from './machine/machine.js';
 import { NO_MACHINE } from './machine/no_machine.js';
 import { Migrations } from './migration/migrations.js';
+import { HumanMonitor } from './monitor/human_monitor.js';
 import { QmpServer } from './qmp/server.js';
 import type { EntryRegisters, GuestStop } from './vcpu/messages.js';
 import { versionInfo } from './version.js';
@@ -99,16 +101,12 @@ export class Daemon {
           end(1);
         },
       });
+      const machine = guest?.machine;
       const fdSets = new FdSets();
+      const handlers = commandHandlers({ options, machine, lifecycle, migrations, fdSets, quit: () => end(0) });
+      const monitor = new HumanMonitor({ machine, handlers });
       server = new QmpServer({
-        handlers: commandHandlers({
-          options,
-          machine: guest?.machine,
-          lifecycle,
-          migrations,
-          fdSets,
-          quit: () => end(0),
-        }),
+        handlers: { ...handlers, ...monitorCommands(monitor) },
         version: versionInfo,
         held: true,
         // monitor/fds.c: what nobody asked for in time is nobody's.

@@ -1,0 +1,24 @@
+/** Commands of the monitor itself. */
+import { command } from '../command.js';
+import { formatValue } from '../memory_format.js';
+import { integer, long, memoryFormat } from '../parameters.js';
+
+export const BASIC_COMMANDS = [
+  command({
+    name: 'cpu',
+    params: 'index',
+    help: 'choose the current CPU',
+    args: { index: integer },
+    run({ index }, monitor) {
+      if (monitor.machine?.vcpus[index]) monitor.cpuIndex = index;
+      else monitor.print('invalid CPU index\n');
+    },
+  }),
+  command({
+    name: 'print|p',
+    params: '/fmt expr',
+    help: 'show the value of an expression ($reg: a register of the current CPU)',
+    args: { format: memoryFormat, value: long },
+    run: ({ format, value }, { print }) => print(`${formatValue(format.letter, value)}\n`),
+  }),
+];

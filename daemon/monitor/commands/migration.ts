@@ -1,0 +1,106 @@
+/** Commands about migration. */
+import type { MigrationInfo } from '../../../schemas/generated/qmp.js';
+import { command, type MonitorContext } from '../command.js';
+import { flag, integer, onOff, word } from '../parameters.js';
+import { capabilityNames, checkWord, migrationParameterNames, migrationParameterValue } from '../values.js';
+
+/** How often a `migrate` that waits for its end looks whether it came. */
+const POLL_MS = 100;
+
+const migrate = command({
+  name: 'migrate',
+  params: '[-d] [-b] [-i] [-r] uri',
+  help:
+    'move the guest to another host (-d: do not wait for the end; -r: go on with a paused migration; ' +
+    '-b and -i, with its disks, are refused: there are none)',
+  args: { detach: flag('d'), blk: flag('b'), inc: flag('i'), resume: flag('r'), uri: word() },
+  async run({ detach, blk, inc, resume, uri }, monitor) {
+    await monitor.qmp('migrate', { uri, blk, inc, resume });
+    if (detach) return;
+    if (monitor.terminal) await migrationEnd(monitor);
+    else monitor.print('terminal does not allow synchronous migration, continuing detached\n');
+  },
+});
+
+/** Resolves when the migration is over, however it ended. */
+async function migrationEnd({ qmp }: MonitorContext): Promise<void> {
+  const over: ReadonlySet<MigrationInfo['status']> = new Set(['completed', 'failed', 'cancelled']);
+  while (!over.has((await qmp('query-migrate')).status)) {
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+const setParameter = command({
+  name: 'migrate_set_parameter',
+  params: 'parameter value',
+  help: 'set one parameter of migrations',
+  args: { parameter: word(), value: word() },
+  async run({ parameter, value }, { qmp }) {
+    checkWord(migrationParameterNames(), parameter);
+    await qmp('migrate-set-parameters', { [parameter]: migrationParameterValue(parameter, value) });
+  },
+  complete: async ({ length }) => (length === 0 ? migrationParameterNames() : []),
+});
+
+const setCapability = command({
+  name: 'migrate_set_capability',
+  params: 'capability state',
+  help: 'switch one capability of migrations on or off',
+  args: { capability: word(), state: onOff },
+  async run({ capability, state }, { qmp }) {
+    checkWord(capabilityNames(), capability);
+    await qmp('migrate-set-capabilities', { capabilities: [{ capability, state }] });
+  },
+  complete: async ({ length }) => [capabilityNames(), ['on', 'off']][length] ?? [],
+});
+
+/** As in qemu-mplm, every setting is given each time; flags by being there or not. */
+const setMplm = command({
+  name: 'set-mplm-migration',
+  params: '[-n] [-f] [-r] intervaltime dirtypercents',
+  help:
+    'choose the policy of later migrations (-n: memory-bounded pre-copy, else classic pre-copy; -f: epoch 0 sends ' +
+    'non-dirty pages only; -r: relaxed; intervaltime: seconds an epoch; dirtypercents: slots of 100 for dirty pages)',
+  args: {
+    enable: flag('n'),
+    firstnondirty: flag('f'),
+    relaxlivemig: flag('r'),
+    intervaltime: integer,
+    dirtypercents: integer,
+  },
+  run: ({ intervaltime, dirtypercents, ...flags }, { qmp }) =>
+    qmp('set-mplm-migration', {
+      ...flags,
+      intervaltime: BigInt(intervaltime),
+      dirtypercents: BigInt(dirtypercents),
+    }),
+});
+
+export const MIGRATION_COMMANDS = [
+  migrate,
+  command({
+    name: 'migrate_cancel',
+    help: 'cancel the migration that runs',
+    run: (_, { qmp }) => qmp('migrate_cancel'),
+  }),
+  command({
+    name: 'migrate_incoming',
+    params: 'uri',
+    help: 'say where a daemon started with -incoming defer waits for its guest',
+    args: { uri: word() },
+    run: ({ uri }, { qmp }) => qmp('migrate-incoming', { uri }),
+  }),
+  setParameter,
+  setCapability,
+  setMplm,
+  command({
+    name: 'set-mplm-extend-live',
+    help: 'let the live stage go on after its end condition',
+    run: (_, { qmp }) => qmp('set-mplm-extend-live'),
+  }),
+  command({
+    name: 'set-mplm-end-live',
+    help: 'end a live stage that was extended',
+    run: (_, { qmp }) => qmp('set-mplm-end-live'),
+  }),
+];

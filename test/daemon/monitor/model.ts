@@ -1,0 +1,15 @@
+/** A human monitor over handlers that a test makes up: no machine, no daemon. */
+import { HumanMonitor } from '../../../daemon/monitor/human_monitor.js';
+import type { CommandContext } from '../../../daemon/qmp/connection.js';
+import type { CommandHandlers } from '../../../daemon/qmp/server.js';
+
+export const REQUEST: CommandContext = { client: 0, afterReply: (action) => action() };
+
+export function modelMonitor(handlers: CommandHandlers = {}): HumanMonitor {
+  return new HumanMonitor({ machine: undefined, handlers });
+}
+
+/** What a line shows through `human-monitor-command`. */
+export function shown(monitor: HumanMonitor, line: string): Promise<string> {
+  return monitor.humanMonitorCommand(line, undefined, REQUEST);
+}
