@@ -6,6 +6,7 @@ import type { JsonObject } from '../../protocol/json_value.js';
 import { findCommand } from '../../protocol/qmp_commands.js';
 import { commandNotFound, genericError, invalidParameter, QmpError, texts } from '../../protocol/qmp_errors.js';
 import type { CommandName, CommandReturns } from '../../schemas/generated/qmp.js';
+import { NamedFds } from '../fds/named_fds.js';
 import type { Machine } from '../machine/machine.js';
 import type { CommandContext } from '../qmp/connection.js';
 import type { CommandHandlers } from '../qmp/server.js';
@@ -61,7 +62,9 @@ export class HumanMonitor {
       output += text;
       if (output.length > MAX_OUTPUT_CHARS) throw genericError('The output of the command is too long');
     };
-    const context = this.context({ terminal: undefined, print, room: nextTurn }, request);
+    // As in QEMU the line has a monitor of its own, which nobody can pass file descriptors to.
+    const own: CommandContext = { ...request, fds: new NamedFds(), takeFd: () => undefined };
+    const context = this.context({ terminal: undefined, print, room: nextTurn }, own);
     if (cpuIndex !== undefined && !this.#options.machine?.vcpus[Number(cpuIndex)]) {
       throw invalidParameter('cpu-index', 'a CPU number');
     }

@@ -1,12 +1,15 @@
 /** One client of the human monitor at the other end of a stream: greeting, prompt, echo, one command after the other. */
 import type { Duplex } from 'node:stream';
+import type { OpenMonitorSession } from '../chardev/monitor_session.js';
+import { NamedFds } from '../fds/named_fds.js';
+import { PassedFds } from '../fds/passed_fds.js';
 import type { CommandContext } from '../qmp/connection.js';
 import type { QmpLog } from '../qmp/log.js';
 import { versionInfo } from '../version.js';
 import type { MonitorContext } from './command.js';
 import { completeLine } from './completion.js';
 import type { HumanMonitor } from './human_monitor.js';
-import { LineEditor, type LineHistory } from './line_editor.js';
+import { LineEditor, LineHistory } from './line_editor.js';
 import { HMP_COMMANDS } from './table.js';
 
 /** Clients wait for exactly this. */
@@ -20,35 +23,41 @@ const MAX_UNSENT_BYTES = 16 << 10;
 /** Output that may wait for a client; more is not made before it has been read. */
 const MAX_WAITING_BYTES = 256 << 10;
 
-export interface MonitorSessionOptions {
+/** What the clients of one monitor share, as they come and go. */
+interface Shared {
   readonly monitor: HumanMonitor;
-  /** Shared by the clients of one monitor, one after the other. */
   readonly history: LineHistory;
-  readonly request: CommandContext;
+  readonly fds: NamedFds;
   readonly log: QmpLog;
 }
 
-export class MonitorSession {
+/** A human monitor for one chardev: what opens a session for each of its clients. */
+export function monitorSessions(monitor: HumanMonitor, log: QmpLog): OpenMonitorSession {
+  const shared: Shared = { monitor, history: new LineHistory(), fds: new NamedFds(), log };
+  return (stream) => void new MonitorSession(stream, shared);
+}
+
+class MonitorSession {
   readonly #stream: Duplex;
-  readonly #options: MonitorSessionOptions;
+  readonly #shared: Shared;
   readonly #editor: LineEditor;
   readonly #context: MonitorContext;
+  readonly #passedFds = new PassedFds();
+  /** What commands want done once they are answered. */
+  #afterwards: Array<() => void> = [];
   #closed = false;
   /** Output that is not written yet: what a few bytes of input echo goes out in one piece. */
   #unsent = '';
   /** Nothing more is read, and no prompt shown. */
   #ended = false;
   #wakers: Array<() => void> = [];
-  /** Resolves when the session is over: its client gone, or all that it had sent done. */
-  readonly done: Promise<void>;
 
-  /** Owns the stream from now on. */
-  constructor(stream: Duplex, options: MonitorSessionOptions) {
+  constructor(stream: Duplex, shared: Shared) {
     this.#stream = stream;
-    this.#options = options;
-    this.#editor = new LineEditor(PROMPT, options.history, (text) => this.#show(text));
+    this.#shared = shared;
+    this.#editor = new LineEditor(PROMPT, shared.history, (text) => this.#show(text));
     const terminal = {
-      history: options.history.lines,
+      history: shared.history.lines,
       end: () => {
         this.#ended = true;
       },
@@ -58,16 +67,23 @@ export class MonitorSession {
       print: (text: string) => this.#show(Buffer.from(text).toString('latin1')),
       room: () => this.#room(),
     };
-    this.#context = options.monitor.context(view, options.request);
-    const wake = () => this.#wake();
-    stream.on('drain', wake);
+    const request: CommandContext = {
+      client: 0,
+      afterReply: (action) => this.#afterwards.push(action),
+      fds: shared.fds,
+      takeFd: () => this.#passedFds.takeFirst(),
+    };
+    this.#context = shared.monitor.context(view, request);
+    stream.on('fds', (fds: readonly number[]) => this.#passedFds.replace(fds));
+    stream.on('drain', () => this.#wake());
     stream.on('close', () => {
       this.#closed = true;
-      wake();
+      this.#passedFds.replace([]);
+      this.#wake();
     });
-    stream.on('error', (err) => options.log.debug({ err }, 'client of the human monitor lost'));
-    this.done = this.#serve().catch((err) => {
-      options.log.error({ err }, 'a session of the human monitor failed');
+    stream.on('error', (err) => shared.log.debug({ err }, 'client of the human monitor lost'));
+    this.#serve().catch((err) => {
+      shared.log.error({ err }, 'a session of the human monitor failed');
       stream.destroy();
     });
   }
@@ -111,11 +127,12 @@ export class MonitorSession {
   async #run(line: string): Promise<void> {
     this.#flush();
     try {
-      await this.#options.monitor.run(line, this.#context);
+      await this.#shared.monitor.run(line, this.#context);
     } catch (err) {
-      this.#options.log.error({ err, line }, 'a command of the human monitor failed');
+      this.#shared.log.error({ err, line }, 'a command of the human monitor failed');
       this.#context.print(`Error: ${err instanceof Error ? err.message : String(err)}\n`);
     }
+    for (const action of this.#afterwards.splice(0)) action();
     if (!this.#ended) this.#editor.showPrompt();
     await this.#room();
   }

@@ -118,8 +118,17 @@ t.test('a command is a QMP command: what that refuses is shown after Error:', as
     'migrate -b -r tcp:1:2': 'terminal does not allow synchronous migration, continuing detached\r\n',
     'migrate_set_parameter max-bandwidth 1.5': '',
     'migrate_set_parameter downtime-limit 0x10': '',
-    'migrate_set_parameter downtime-limit 99999999':
-      "Error: Parameter 'downtime_limit' expects an integer in the range of 0 to (2000 * 1000) ms\r\n",
+    'migrate_set_parameter cpu-throttle-tailslow yes': '',
+    'migrate_set_parameter cpu-throttle-tailslow OFF':
+      "Error: Parameter 'cpu-throttle-tailslow' expects 'on' or 'off'\r\n",
+    'migrate_set_parameter cpu-throttle-initial 300': "Error: Parameter 'cpu-throttle-initial' expects uint8_t\r\n",
+    'migrate_set_parameter cpu-throttle-initial x': "Error: Parameter 'cpu-throttle-initial' expects uint64\r\n",
+    'migrate_set_parameter max-bandwidth 8E': 'Error: Invalid size 8E\r\n',
+    'migrate_set_parameter multifd-compression foo':
+      "Error: Parameter 'multifd-compression' does not accept value 'foo'\r\n",
+    'migrate_set_parameter tls-creds ""': '',
+    'migrate_set_parameter block-bitmap-mapping x':
+      'Error: The block-bitmap-mapping parameter can only be set through QMP\r\n',
     'migrate_set_capability events on': '',
     'migrate_set_parameter bogus 1': 'Error: invalid parameter value: bogus\r\n',
     'migrate_set_capability bogus on': 'Error: invalid parameter value: bogus\r\n',
@@ -133,7 +142,9 @@ t.test('a command is a QMP command: what that refuses is shown after Error:', as
     { uri: 'exec:a "b"', ...plain },
     { uri: 'tcp:1:2', ...plain, blk: true, resume: true },
     { 'max-bandwidth': 1572864n },
-    { 'downtime-limit': 16 },
+    { 'downtime-limit': 16n },
+    { 'cpu-throttle-tailslow': true },
+    { 'tls-creds': '' },
     { capabilities: [{ capability: 'events', state: true }] },
     { enable: true, firstnondirty: false, relaxlivemig: true, intervaltime: 3, dirtypercents: 50 },
   ]);

@@ -1,9 +1,15 @@
 /** A human monitor over handlers that a test makes up: no machine, no daemon. */
+import { NamedFds } from '../../../daemon/fds/named_fds.js';
 import { HumanMonitor } from '../../../daemon/monitor/human_monitor.js';
 import type { CommandContext } from '../../../daemon/qmp/connection.js';
 import type { CommandHandlers } from '../../../daemon/qmp/server.js';
 
-export const REQUEST: CommandContext = { client: 0, afterReply: (action) => action() };
+export const REQUEST: CommandContext = {
+  client: 0,
+  afterReply: (action) => action(),
+  fds: new NamedFds(),
+  takeFd: () => undefined,
+};
 
 export function modelMonitor(handlers: CommandHandlers = {}): HumanMonitor {
   return new HumanMonitor({ machine: undefined, handlers });
