@@ -15,6 +15,7 @@ import type { DaemonLog } from './log.js';
 import { idleFirmware, readFirmware } from './machine/firmware.js';
 import { Machine, type MachineListener } from './machine/machine.js';
 import { NO_MACHINE } from './machine/no_machine.js';
+import { Inspection } from './memory/inspection.js';
 import { Migrations } from './migration/migrations.js';
 import { HumanMonitor } from './monitor/human_monitor.js';
 import { QmpServer } from './qmp/server.js';
@@ -33,6 +34,7 @@ export class Daemon {
   readonly #lifecycle: Lifecycle;
   readonly #server: QmpServer;
   readonly #migrations: Migrations;
+  readonly #inspection: Inspection;
   #wrotePidfile = false;
 
   private constructor(parts: {
@@ -43,6 +45,7 @@ export class Daemon {
     lifecycle: Lifecycle;
     server: QmpServer;
     migrations: Migrations;
+    inspection: Inspection;
   }) {
     this.exit = parts.exit;
     this.#log = parts.log;
@@ -51,6 +54,7 @@ export class Daemon {
     this.#lifecycle = parts.lifecycle;
     this.#server = parts.server;
     this.#migrations = parts.migrations;
+    this.#inspection = parts.inspection;
   }
 
   /**
@@ -102,8 +106,10 @@ export class Daemon {
         },
       });
       const machine = guest?.machine;
+      const inspection = new Inspection(machine);
       const fdSets = new FdSets();
-      const handlers = commandHandlers({ options, machine, lifecycle, migrations, fdSets, quit: () => end(0) });
+      const targets = { options, machine, lifecycle, migrations, inspection, fdSets, quit: () => end(0) };
+      const handlers = commandHandlers(targets);
       const monitor = new HumanMonitor({ machine, handlers });
       server = new QmpServer({
         handlers: { ...handlers, ...monitorCommands(monitor) },
@@ -115,7 +121,7 @@ export class Daemon {
         },
         log,
       });
-      const daemon = new Daemon({ exit, log, options, guest, lifecycle, server, migrations });
+      const daemon = new Daemon({ exit, log, options, guest, lifecycle, server, migrations, inspection });
       try {
         await daemon.#open(interrupted);
       } catch (error) {
@@ -166,6 +172,7 @@ export class Daemon {
   /** Takes everything apart: replies go out first, then migrations end, then the guest. */
   async close(): Promise<void> {
     await this.#server.drain();
+    this.#inspection.close();
     await this.#migrations.close();
     await this.#server.close();
     if (this.#guest) await closeGuest(this.#guest);

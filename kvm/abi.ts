@@ -32,6 +32,7 @@ export const IOCTL = {
   KVM_SET_REGS: 0x4090ae82,
   KVM_GET_SREGS: 0x8138ae83,
   KVM_SET_SREGS: 0x4138ae84,
+  KVM_TRANSLATE: 0xc018ae85,
   KVM_GET_MSRS: 0xc008ae88,
   KVM_SET_MSRS: 0x4008ae89,
   KVM_GET_LAPIC: 0x8400ae8e,
@@ -40,6 +41,7 @@ export const IOCTL = {
   KVM_GET_CPUID2: 0xc008ae91,
   KVM_GET_MP_STATE: 0x8004ae98,
   KVM_SET_MP_STATE: 0x4004ae99,
+  KVM_NMI: 0xae9a,
   KVM_GET_PIT2: 0x8070ae9f,
   KVM_GET_VCPU_EVENTS: 0x8040ae9f,
   KVM_SET_PIT2: 0x4070aea0,
@@ -57,6 +59,7 @@ export const IOCTL = {
   KVM_CLEAR_DIRTY_LOG: 0xc018aec0,
   KVM_GET_SREGS2: 0x8140aecc,
   KVM_SET_SREGS2: 0x4140aecd,
+  KVM_GET_STATS_FD: 0xaece,
   KVM_GET_XSAVE2: 0x9000aecf,
 } as const;
 
@@ -90,6 +93,7 @@ export const CAP = {
   KVM_CAP_EXCEPTION_PAYLOAD: 164,
   KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: 168,
   KVM_CAP_SREGS2: 200,
+  KVM_CAP_BINARY_STATS_FD: 203,
   KVM_CAP_XSAVE2: 208,
 } as const;
 
@@ -185,4 +189,4 @@ export const RUN = {
 } as const;
 
 /** MSRs this project handles by name. Source: arch/x86/include/asm/msr-index.h. */
-export const MSR = { IA32_TSC: 0x10, IA32_TSC_DEADLINE: 0x6e0 } as const;
+export const MSR = { IA32_TSC: 0x10, IA32_TSC_DEADLINE: 0x6e0, KERNEL_GS_BASE: 0xc0000102 } as const;

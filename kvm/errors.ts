@@ -1,5 +1,5 @@
 import os from 'node:os';
-import { getSystemErrorMap } from 'node:util';
+import * as libc from './libc_unsafe.js';
 
 /** Second names of an errno; the first is the kernel's (include/uapi/asm-generic/errno.h). */
 const ALIASES = new Set(['EWOULDBLOCK', 'ENOTSUP']);
@@ -14,8 +14,7 @@ export function errnoName(errno: number): string {
 
 /** What an errno means, in the C library's words (`No such file or directory`). */
 export function strerror(errno: number): string {
-  const text = getSystemErrorMap().get(-errno)?.[1] ?? errnoName(errno);
-  return text.charAt(0).toUpperCase() + text.slice(1);
+  return libc.strerror(errno);
 }
 
 /** A system call that failed: which, with what errno, and on what. */

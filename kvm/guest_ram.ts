@@ -126,6 +126,24 @@ export class GuestRam implements Disposable {
     return out;
   }
 
+  /**
+   * The bytes of [offset, offset + length) of the memfd, piece by piece: live views of at most `pieceBytes`, or a number of bytes that were never
+   * touched and so are zero. Reading a view of those would give them memory.
+   */
+  *pieces(offset: number, length: number, pieceBytes: number): Generator<Uint8Array | number> {
+    const to = offset + length;
+    let at = offset;
+    for (const [start, end] of dataExtents(this.fd, to, offset)) {
+      if (start > at) yield start - at;
+      for (at = start; at < end; ) {
+        const n = windowPart(at, Math.min(end - at, pieceBytes));
+        yield this.#mapping.view(at, n);
+        at += n;
+      }
+    }
+    if (at < to) yield to - at;
+  }
+
   /** Writes into guest memory and marks the pages, which KVM's dirty log does not see. */
   write(gpa: number, bytes: Uint8Array): void {
     const base = this.offsetOf(gpa, bytes.length);

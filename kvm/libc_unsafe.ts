@@ -62,6 +62,7 @@ const raw = {
   getpid: bind('int getpid()'),
   gettid: bind('int gettid()'),
   dlsym: bind('uintptr_t dlsym(intptr_t handle, const char *name)'),
+  strerror: libc.func('const char *strerror(int errnum)') as (errnum: number) => string,
   exit: libc.func('void _exit(int status)') as (status: number) => void,
 };
 
@@ -127,6 +128,8 @@ export const getpid = (): number => Number(raw.getpid());
 export const gettid = (): number => Number(raw.gettid());
 /** Address of a symbol of this process; 0 where there is none. */
 export const symbolAddress = (name: string): number => Number(raw.dlsym(0, name));
+/** What an errno means. */
+export const strerror = (errno: number): string => raw.strerror(errno);
 /** Ends the process at once: no exit handlers, no waiting for threads. */
 export const exitNow = (status: number): void => raw.exit(status);
 

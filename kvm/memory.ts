@@ -125,15 +125,15 @@ export function punchHole(fd: number, offset: number, length: number): void {
   check('fallocate', libc.fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length), 'punch hole');
 }
 
-/** Data extents of a memfd as [start, end) byte offsets, in order: what was never touched is a hole. */
-export function* dataExtents(fd: number, byteLength: number): Generator<[number, number]> {
-  let at = 0;
-  while (at < byteLength) {
+/** Data extents of a memfd in [from, to) as [start, end) byte offsets, in order: what was never touched is a hole. */
+export function* dataExtents(fd: number, to: number, from = 0): Generator<[number, number]> {
+  let at = from;
+  while (at < to) {
     const start = libc.lseek(fd, at, SEEK_DATA);
-    if (start === -ENXIO) return;
+    if (start === -ENXIO || start >= to) return;
     check('lseek', start, 'SEEK_DATA');
     const end = check('lseek', libc.lseek(fd, start, SEEK_HOLE), 'SEEK_HOLE');
-    yield [start, Math.min(end, byteLength)];
+    yield [start, Math.min(end, to)];
     at = end;
   }
 }

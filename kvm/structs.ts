@@ -176,6 +176,22 @@ export const kvmXcrs: Struct<KvmXcrs> = struct('kvm_xcrs', {
   padding: { array: 'u64', length: 16 },
 });
 
+export interface KvmTranslation {
+  linear_address: bigint;
+  physical_address: bigint;
+  valid: number;
+  writeable: number;
+  usermode: number;
+}
+export const kvmTranslation: Struct<KvmTranslation> = struct('kvm_translation', {
+  linear_address: 'u64',
+  physical_address: 'u64',
+  valid: 'u8',
+  writeable: 'u8',
+  usermode: 'u8',
+  pad: { bytes: 5 },
+});
+
 export interface KvmCpuidEntry {
   function: number;
   index: number;

@@ -17,6 +17,7 @@ import {
   kvmRegs,
   kvmSregs,
   kvmSregs2,
+  kvmTranslation,
   kvmVcpuEvents,
   kvmXcrs,
 } from './structs.js';
@@ -48,8 +49,26 @@ export interface VcpuState {
   tsc_khz: number;
 }
 
+/** What a debugger shows of a vCPU. `fxsave` is the 512 bytes of FXSAVE: the legacy part of the XSAVE area. */
+export interface VcpuRegisters {
+  regs: KvmRegs;
+  sregs: KvmSregs;
+  debugregs: KvmDebugregs;
+  fxsave: Uint8Array;
+  events: KvmVcpuEvents;
+  mp_state: number;
+  kernel_gs_base: bigint;
+}
+
+const FXSAVE_BYTES = 512;
 const LAPIC_BYTES = 1024;
 const XSAVE_BYTES = 4096;
+const EFER_LMA = 1n << 10n;
+const CR4_LA57 = 1n << 12n;
+/** The local APIC's registers: arch/x86/include/asm/apicdef.h. */
+const APIC_LVT1 = 0x360;
+const APIC_LVT_MASKED = 0x10000;
+const APIC_DM_NMI = 4;
 const KVM_VCPUEVENT_VALID_NMI_PENDING = 1;
 const KVM_VCPUEVENT_VALID_SIPI_VECTOR = 2;
 
@@ -165,6 +184,52 @@ export class Vcpu implements Disposable {
         from++;
       }
     }
+  }
+
+  /** Reads what a debugger shows. Changes nothing, so that the guest may go on after it. */
+  getRegisters(): VcpuRegisters {
+    return {
+      regs: this.getRegs(),
+      sregs: this.getSregs(),
+      debugregs: this.#get('KVM_GET_DEBUGREGS', kvmDebugregs),
+      fxsave: this.#getXsave().slice(0, FXSAVE_BYTES),
+      events: this.#get('KVM_GET_VCPU_EVENTS', kvmVcpuEvents),
+      mp_state: this.getMpState(),
+      kernel_gs_base: this.getMsrs([MSR.KERNEL_GS_BASE])[0]?.[1] ?? 0n,
+    };
+  }
+
+  /** Guest-physical addresses of guest-virtual ones, as supervisor code would reach them now; undefined where nothing is mapped. */
+  translate(addresses: readonly bigint[]): (bigint | undefined)[] {
+    const { efer, cr4 } = this.getSregs();
+    const bits = (efer & EFER_LMA) === 0n ? 64 : (cr4 & CR4_LA57) === 0n ? 48 : 57;
+    const view = new DataView(new ArrayBuffer(kvmTranslation.size));
+    return addresses.map((address) => {
+      // The kernel's walk looks at the low bits alone.
+      if (BigInt.asUintN(64, BigInt.asIntN(bits, address)) !== address) return undefined;
+      kvmTranslation.encode(
+        { linear_address: address, physical_address: 0n, valid: 0, writeable: 0, usermode: 0 },
+        view,
+      );
+      this.#call('KVM_TRANSLATE', view);
+      const { valid, physical_address } = kvmTranslation.decode(view);
+      return valid ? physical_address : undefined;
+    });
+  }
+
+  /**
+   * A non-maskable interrupt, as the board's NMI line gives it: through the local APIC's LINT1, if the guest has set that up for it.
+   * See QEMU's hw/i386/kvm/apic.c, do_inject_external_nmi.
+   */
+  nmi(): void {
+    const lint1 = new DataView(this.#getBytes('KVM_GET_LAPIC', LAPIC_BYTES).buffer).getUint32(APIC_LVT1, true);
+    if ((lint1 & APIC_LVT_MASKED) !== 0 || ((lint1 >> 8) & 7) !== APIC_DM_NMI) return;
+    this.#call('KVM_NMI', 0);
+  }
+
+  /** A new fd of this vCPU's statistics (stats.ts); the caller closes it. */
+  statsFd(): number {
+    return this.#call('KVM_GET_STATS_FD', 0);
   }
 
   /** Tells the guest's watchdogs that it was paused; a guest without the paravirtual clock has none to tell. */

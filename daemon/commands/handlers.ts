@@ -4,6 +4,7 @@ import { absentCommands } from './absent.js';
 import { fdCommands } from './fds.js';
 import { lifecycleCommands } from './lifecycle.js';
 import { machineCommands } from './machine.js';
+import { memoryCommands } from './memory.js';
 import { migrationCommands } from './migration.js';
 import type { CommandTargets } from './targets.js';
 
@@ -13,6 +14,7 @@ export function commandHandlers(targets: CommandTargets): CommandHandlers {
     ...machineCommands(targets),
     ...lifecycleCommands(targets),
     ...migrationCommands(targets),
+    ...memoryCommands(targets),
     ...fdCommands(targets),
   };
 }

@@ -2,6 +2,7 @@ import type { DaemonOptions } from '../cli/daemon_options.js';
 import type { FdSets } from '../fds/fd_sets.js';
 import type { Lifecycle } from '../lifecycle/lifecycle.js';
 import type { Machine } from '../machine/machine.js';
+import type { Inspection } from '../memory/inspection.js';
 import type { Migrations } from '../migration/migrations.js';
 
 /** What commands work on. */
@@ -11,6 +12,7 @@ export interface CommandTargets {
   readonly machine: Machine | undefined;
   readonly lifecycle: Lifecycle;
   readonly migrations: Migrations;
+  readonly inspection: Inspection;
   readonly fdSets: FdSets;
   /** Ends the daemon once the reply is out. */
   readonly quit: () => void;

@@ -1,7 +1,7 @@
 /** What main and a vCPU thread say to each other. Every request gets exactly one answer. */
 import type { RamHandle } from '../../kvm/guest_ram.js';
 import type { KvmCpuidEntry, KvmRegs, KvmSegment, KvmSregs } from '../../kvm/structs.js';
-import type { VcpuTraits } from '../../kvm/vcpu.js';
+import type { VcpuRegisters, VcpuTraits } from '../../kvm/vcpu.js';
 import type { DeviceSetup } from '../devices/pc_devices.js';
 
 /** Registers that differ from a vCPU's power-on state when a kernel is entered. */
@@ -33,6 +33,14 @@ export type VcpuRequest =
   | { type: 'load'; state: unknown }
   /** Back to power-on state, then `entry` on top where given. */
   | { type: 'reset'; entry?: EntryRegisters }
+  /** Answer: what a debugger shows. The guest goes on, as it does with all that follow. */
+  | { type: 'registers' }
+  /** Answer: guest-physical addresses of guest-virtual ones, undefined where nothing is mapped. */
+  | { type: 'translate'; addresses: readonly bigint[] }
+  /** A non-maskable interrupt, by the board's line. */
+  | { type: 'nmi' }
+  /** Answer: a new fd of the vCPU's statistics, which is then main's. */
+  | { type: 'stats-fd' }
   | { type: 'quit' };
 
 /** Answers by request. */
@@ -42,6 +50,10 @@ export interface VcpuAnswers {
   save: string;
   load: undefined;
   reset: undefined;
+  registers: VcpuRegisters;
+  translate: (bigint | undefined)[];
+  nmi: undefined;
+  'stats-fd': number;
   quit: undefined;
 }
 

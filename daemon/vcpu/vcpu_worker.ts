@@ -163,6 +163,15 @@ function serve(request: VcpuRequest): unknown {
       vcpu.loadState(powerOn);
       if (request.entry) applyEntry(request.entry);
       return undefined;
+    case 'registers':
+      return vcpu.getRegisters();
+    case 'translate':
+      return vcpu.translate(request.addresses);
+    case 'nmi':
+      vcpu.nmi();
+      return undefined;
+    case 'stats-fd':
+      return vcpu.statsFd();
     case 'quit':
       park();
       ended = true;

@@ -56,9 +56,9 @@ t.test('a failed call tells what was done to what, and an errno without a name i
   t.throws(() => check('KVM_CREATE_VCPU', -17, 'vCPU 3'), {
     errno: 17,
     code: 'EEXIST',
-    message: 'vCPU 3: KVM_CREATE_VCPU failed: File already exists (EEXIST)',
+    message: 'vCPU 3: KVM_CREATE_VCPU failed: File exists (EEXIST)',
   });
-  t.equal(new SysError('ioctl', 999).message, 'ioctl failed: Errno 999 (errno 999)');
+  t.equal(new SysError('ioctl', 999).message, 'ioctl failed: Unknown error 999 (errno 999)');
   t.equal(errnoName(11), 'EAGAIN');
   t.equal(errnoName(95), 'EOPNOTSUPP');
   t.equal(strerror(2), 'No such file or directory');

@@ -173,3 +173,35 @@ t.test('a triple fault is a shutdown exit, port reads and MMIO come with address
   t.equal(vcpu.run.getUint32(RUN.exit_reason, true), EXIT.SHUTDOWN);
   t.end();
 });
+
+t.test(
+  'addresses are translated by the page tables; what they do not map, and what is not canonical, is not',
+  { skip },
+  (t) => {
+    using tiny = new TinyVm(4 * MIB);
+    tiny.load(ASM.exit);
+    const pageDirectory = new DataView(new ArrayBuffer(8));
+    pageDirectory.setBigUint64(0, 0x20003n, true);
+    tiny.ram.write(0x11000 + 6 * 8, new Uint8Array(pageDirectory.buffer)); // GiB 6 is what GiB 4 is
+    const GIB = 2n ** 30n;
+    t.strictSame(
+      tiny.vcpu.translate([0n, 0x1234n, 4n * GIB + 5n, 6n * GIB + 0x201234n, 5n * GIB, 2n ** 47n, 2n ** 64n - 1n]),
+      [0n, 0x1234n, 4n * GIB + 5n, 4n * GIB + 0x201234n, undefined, undefined, undefined],
+    );
+    t.end();
+  },
+);
+
+t.test('what a debugger shows of a vCPU is what it holds', { skip }, (t) => {
+  using tiny = new TinyVm(4 * MIB);
+  tiny.load(ASM.exit, { rbx: 0x1234n });
+  tiny.vcpu.setMsrs([[0xc0000102, 0x5678n]]);
+  const { regs, sregs, fxsave, kernel_gs_base, mp_state } = tiny.vcpu.getRegisters();
+  t.equal(regs.rbx, 0x1234n);
+  t.equal(sregs.cr3, 0x10000n);
+  t.equal(kernel_gs_base, 0x5678n);
+  t.equal(mp_state, MP_STATE.RUNNABLE);
+  t.equal(fxsave.length, 512);
+  t.equal(new DataView(fxsave.buffer).getUint16(0, true), 0x37f, 'the x87 control word after reset');
+  t.end();
+});

@@ -1,0 +1,15 @@
+/** Commands that read the guest's memory, or prod its vCPUs from outside. */
+import { genericError } from '../../protocol/qmp_errors.js';
+import type { CommandHandlers } from '../qmp/server.js';
+import type { CommandTargets } from './targets.js';
+
+export function memoryCommands({ machine, inspection }: CommandTargets): CommandHandlers {
+  return {
+    memsave: ({ val, size, filename, 'cpu-index': vcpu }) => inspection.saver.saveVirtual(val, size, filename, vcpu),
+    pmemsave: ({ val, size, filename }) => inspection.saver.savePhysical(val, size, filename),
+    'inject-nmi': async () => {
+      if (!machine) throw genericError('this feature or command is not currently supported');
+      await Promise.all(machine.vcpus.map((vcpu) => vcpu.request({ type: 'nmi' })));
+    },
+  };
+}
