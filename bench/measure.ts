@@ -1,5 +1,6 @@
 /** One migration of one guest, measured from outside and by what the source says of it. */
-import { followMigration, incomingUri, MigrationTimeout } from '../demo/migrate.js';
+import { followMigration, MigrationTimeout } from '../daemon/ctl/follow_migration.js';
+import { incomingUri } from '../demo/incoming_uri.js';
 import { heartbeatFault, heartbeats, type SerialLine } from '../demo/serial_line.js';
 import type { VmProcess } from '../demo/vm_process.js';
 import { configure, type HostName, type Policy, startPair } from './hosts.js';

@@ -1,5 +1,6 @@
 /** Medians and ratios of what was measured. */
-import { mebibytes, table } from '../demo/units.js';
+import { mebibytes } from '../daemon/ctl/units.js';
+import { table } from '../demo/table.js';
 import type { HostName } from './hosts.js';
 import type { Figures } from './measure.js';
 import type { Scenario } from './scenarios.js';

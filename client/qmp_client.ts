@@ -54,10 +54,11 @@ const CONNECT_TIMEOUT_MS = 10_000;
  * and a reply that comes later is dropped.
  */
 export class QmpClient extends EventEmitter<QmpClientEvents> implements AsyncDisposable {
+  /** Resolves when the connection is gone, with the error that ended it, if any. */
+  readonly closed: Promise<Error | undefined>;
   readonly #socket: Socket;
   readonly #reader = new JsonReader();
   readonly #replies = new PendingReplies();
-  readonly #gone: Promise<void>;
   #greeted: () => void = () => undefined;
   /** Known once `connect` has resolved. */
   #version!: VersionInfo;
@@ -75,10 +76,10 @@ export class QmpClient extends EventEmitter<QmpClientEvents> implements AsyncDis
     socket.on('error', (cause) =>
       this.#fail(new QmpConnectionError(`QMP connection failed: ${cause.message}`, { cause })),
     );
-    this.#gone = new Promise((resolve) => {
+    this.closed = new Promise((resolve) => {
       socket.on('close', () => {
         this.#lost();
-        resolve();
+        resolve(this.#failure);
       });
     });
   }
@@ -215,7 +216,7 @@ export class QmpClient extends EventEmitter<QmpClientEvents> implements AsyncDis
   async close(): Promise<void> {
     this.#socket.end();
     this.#socket.destroy();
-    await this.#gone;
+    await this.closed;
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,90 +1,72 @@
 #!/usr/bin/env node
-// Executes one QMP command on a running daemon and prints what it returns.
-import { parseArgs } from 'node:util';
-import { argumentsFromText } from '../client/arguments_from_text.js';
+// Drives a running daemon, or another QMP server, from a shell or a script.
 import { QmpClient } from '../client/qmp_client.js';
-import { encodeJson } from '../protocol/json_writer.js';
-import { resolve } from '../protocol/schema_walk.js';
-import { COMMANDS, type CommandName, type CommandSchema, type SchemaNode } from '../schemas/generated/qmp.js';
+import { UsageError } from './cli/values.js';
+import { printEvents } from './ctl/events.js';
+import { commandHelp, commandList, USAGE } from './ctl/help.js';
+import { historyPath, loadHistory, saveHistory } from './ctl/history.js';
+import { type CtlOptions, parseCtlOptions } from './ctl/options.js';
+import { jsonText } from './ctl/output.js';
+import { readArguments, runCommand } from './ctl/run_command.js';
+import { Shell } from './ctl/shell.js';
+import { Interrupted, type Terminal } from './ctl/terminal.js';
+import { timeLimit } from './ctl/time_limit.js';
 
-const USAGE = `Usage: vmhostctl -s ADDRESS COMMAND [NAME=VALUE ...]
-       vmhostctl --help [COMMAND]
+const FAILED = 1;
+const WRONG_USAGE = 2;
+const INTERRUPTED = 130;
 
-Executes a QMP command and prints what it returns as JSON.
+const terminal: Terminal = {
+  progress: process.stderr,
+  note: (text) => void process.stderr.write(`vmhostctl: ${text}\n`),
+  onInterrupt: (handler) => {
+    process.on('SIGINT', handler);
+    return { [Symbol.dispose]: () => void process.off('SIGINT', handler) };
+  },
+};
 
-  -s, --socket ADDRESS   where the daemon listens: a path, unix:PATH or tcp:HOST:PORT
-  -h, --help             this text, or the arguments of COMMAND
-
-Exit status: 0 done, 1 refused or not reachable (the reason is on standard error), 2 wrong usage.
-`;
-
-/** A mistake in the command line. */
-class UsageError extends Error {}
-
-function typeName(unresolved: SchemaNode): string {
-  const node = resolve(unresolved);
-  if (node.oneOf) return node.oneOf.map((value) => value.const).join('|');
-  if (node.type === 'array') return `[${typeName(node.items as SchemaNode)}]`;
-  if (node.type === 'object') return 'object';
-  return node.type === 'integer' ? (node['x-qapi'] as string) : (node.type as string);
-}
-
-function commandHelp(schema: CommandSchema): string {
-  const lines = Object.entries(schema.arguments.properties ?? {}).map(([name, node]) => {
-    const optional = schema.arguments.required?.includes(name) ? '' : ' (optional)';
-    return `  ${name}=${typeName(node)}${optional}\n      ${node.description}`;
-  });
-  return `${[`${schema.title}: ${schema.description}`, ...lines].join('\n')}\n`;
-}
-
-function help(command: string | undefined): string {
-  if (command === undefined) {
-    const commands = Object.values(COMMANDS).map(({ title, description }) => `  ${title}\n      ${description}`);
-    return `${USAGE}\nCommands:\n${commands.join('\n')}\n`;
+/** @returns the exit code */
+async function main(options: CtlOptions): Promise<number> {
+  const [command = 'shell', ...words] = options.words;
+  if (options.help || command === 'help') {
+    const about = options.help ? options.words[0] : words[0];
+    process.stdout.write(about === undefined ? `${USAGE}\n${commandList()}` : commandHelp(about));
+    return 0;
   }
-  if (!Object.hasOwn(COMMANDS, command)) throw new UsageError(`there is no command '${command}'`);
-  return commandHelp(COMMANDS[command as CommandName]);
+  if (options.socket === undefined) throw new UsageError('-s ADDRESS is missing');
+  const request = { ...options, command, words };
+  const isCommand = command !== 'shell' && command !== 'events';
+  if (isCommand) readArguments(request);
+  else if (words.length > 0) throw new UsageError(`'${command}' takes no '${words[0]}'`);
+  const signal = timeLimit(options.timeoutMs);
+  await using client = await QmpClient.connect(options.socket, { signal });
+  if (command === 'shell') {
+    const path = historyPath(process.env);
+    const streams = { input: process.stdin, output: process.stdout, error: process.stderr, terminal };
+    const history = { history: loadHistory(path), keepHistory: (lines: readonly string[]) => saveHistory(path, lines) };
+    // Awaited here: leaving this function closes the client.
+    return await new Shell(client, { ...streams, ...history }).run();
+  }
+  if (command === 'events') {
+    const events = { names: options.events, follow: options.follow };
+    await printEvents(client, events, (text) => void process.stdout.write(text), signal);
+    return 0;
+  }
+  process.stdout.write(jsonText(await runCommand(client, request, terminal, signal), options.compact));
+  return 0;
 }
 
-async function run(argv: string[]): Promise<string> {
-  let parsed: ReturnType<typeof parse>;
-  try {
-    parsed = parse(argv);
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
-  const { values, positionals } = parsed;
-  const [command, ...words] = positionals;
-  if (values.help) return help(command);
-  if (values.socket === undefined) throw new UsageError('-s ADDRESS is missing');
-  if (command === undefined) throw new UsageError('COMMAND is missing');
-  let args: object;
-  try {
-    args = argumentsFromText(command, words);
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
-  const client = await QmpClient.connect(values.socket);
-  try {
-    const returned = await client.executeRaw(command, words.length ? args : undefined);
-    return `${encodeJson(returned, { pretty: true }).replaceAll('\r\n', '\n')}\n`;
-  } finally {
-    await client.close();
-  }
+function exitCode(error: unknown): number {
+  if (error instanceof UsageError) return WRONG_USAGE;
+  return error instanceof Interrupted ? INTERRUPTED : FAILED;
 }
 
-function parse(argv: string[]) {
-  return parseArgs({
-    args: argv,
-    allowPositionals: true,
-    options: { socket: { type: 'string', short: 's' }, help: { type: 'boolean', short: 'h' } },
-  });
-}
-
+// Nobody reads any more, as in `vmhostctl events --follow | head`.
+process.stdout.on('error', () => process.exit(FAILED));
 try {
-  process.stdout.write(await run(process.argv.slice(2)));
+  process.exitCode = await main(parseCtlOptions(process.argv.slice(2), process.env));
 } catch (error) {
-  const usage = error instanceof UsageError;
-  process.stderr.write(`vmhostctl: ${(error as Error).message}\n${usage ? `\n${USAGE}` : ''}`);
-  process.exitCode = usage ? 2 : 1;
+  process.exitCode = exitCode(error);
+  process.stderr.write(`vmhostctl: ${(error as Error).message}\n`);
+  if (process.exitCode === WRONG_USAGE) process.stderr.write(`\n${USAGE}`);
 }

@@ -2,7 +2,7 @@
 import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ProgressBar } from './progress_bar.js';
+import { ProgressBar } from '../daemon/ctl/progress_bar.js';
 import { introduction, report } from './report.js';
 import { runScenario } from './scenario.js';
 import type { VmProcess } from './vm_process.js';

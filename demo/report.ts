@@ -1,7 +1,8 @@
 /** What the demo says before and after, for a reader who never saw such a migration. */
+import { count, mebibytes, seconds } from '../daemon/ctl/units.js';
 import type { MigrationInfo, MplmEpoch } from '../schemas/generated/qmp.js';
 import { type Outcome, PLAN } from './scenario.js';
-import { count, mebibytes, seconds, table } from './units.js';
+import { table } from './table.js';
 
 export function introduction(): string {
   const written = Math.round((PLAN.pagesPerSecond * 4096) / 2 ** 20);

@@ -1,7 +1,8 @@
 /** What the demo does: a busy guest moves from one daemon to another, and is then asked whether it is still the same. */
 import { fileURLToPath } from 'node:url';
+import { followMigration } from '../daemon/ctl/follow_migration.js';
 import type { MigrationInfo } from '../schemas/generated/qmp.js';
-import { followMigration, incomingUri } from './migrate.js';
+import { incomingUri } from './incoming_uri.js';
 import { heartbeatFault, heartbeats } from './serial_line.js';
 import { VmProcess } from './vm_process.js';
 

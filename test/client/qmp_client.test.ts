@@ -2,7 +2,6 @@ import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import t from 'tap';
 import { parseAddress } from '../../client/address.js';
-import { argumentsFromText } from '../../client/arguments_from_text.js';
 import { QmpClient, QmpConnectionError, QmpError } from '../../client/qmp_client.js';
 import { DEFAULT_PARAMETERS } from '../../daemon/migration/parameters.js';
 import { modelServer, VERSION } from '../conformance/model_server.js';
@@ -134,24 +133,4 @@ t.test('addresses are read, bad ones named', async (t) => {
   for (const bad of ['tcp:host', 'tcp:host:0', 'tcp:host:70000', 'tcp:::1:4444', 'unix:', '']) {
     t.throws(() => parseAddress(bad), { message: new RegExp(`^'${bad}' is not an address`) });
   }
-});
-
-t.test('arguments written as words are read as their schema says', async (t) => {
-  t.same(argumentsFromText('migrate', ['uri=tcp:a:1', 'detach=on', 'max-buffer-bytes=16M']), {
-    uri: 'tcp:a:1',
-    detach: true,
-    'max-buffer-bytes': 16777216n,
-  });
-  t.same(argumentsFromText('migrate-set-parameters', ['max-bandwidth=18446744073709551615']), {
-    'max-bandwidth': 18446744073709551615n,
-  });
-  t.same(argumentsFromText('migrate-set-capabilities', ['capabilities=[{"capability":"events","state":true}]']), {
-    capabilities: [{ capability: 'events', state: true }],
-  });
-  t.same(argumentsFromText('unknown', ['a=1', 'b=text', 'c=x=y']), { a: 1, b: 'text', c: 'x=y' });
-  t.throws(() => argumentsFromText('migrate', ['uri']), /'uri' is not of the form NAME=VALUE/);
-  t.throws(() => argumentsFromText('migrate', ['uri=a', 'uri=b']), /'uri' is given twice/);
-  t.throws(() => argumentsFromText('migrate', ['detach=maybe']), /'detach' must be true or false/);
-  t.throws(() => argumentsFromText('set-mplm-migration', ['dirtypercents=1.5']), /'dirtypercents' must be an integer/);
-  t.throws(() => argumentsFromText('migrate-set-capabilities', ['capabilities=x']), /must be JSON \(array\)/);
 });

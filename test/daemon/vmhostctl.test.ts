@@ -1,25 +1,9 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
+import { createServer } from 'node:net';
 import t from 'tap';
 import { genericError } from '../../protocol/qmp_errors.js';
 import { modelServer } from '../conformance/model_server.js';
+import { CtlProcess, vmhostctl } from './ctl/ctl_process.js';
 import { socketPath } from './qmp/socket_path.js';
-
-const program = fileURLToPath(new URL('../../daemon/vmhostctl.js', import.meta.url));
-
-async function vmhostctl(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-  const out = { stdout: '', stderr: '' };
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    out.stdout += text;
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    out.stderr += text;
-  });
-  const [code] = await once(child, 'close');
-  return { code, ...out };
-}
 
 t.test('prints what a command returns, and fails with the text of a refusal', async (t) => {
   const path = socketPath(t);
@@ -56,8 +40,89 @@ t.test('explains itself and its commands, and wrong usage', async (t) => {
   const one = await vmhostctl('--help', 'migrate');
   t.match(one.stdout, /uri=string\n.*\n.*blk=boolean \(optional\)/s);
   t.match(await vmhostctl('stop'), { code: 2, stderr: /^vmhostctl: -s ADDRESS is missing\n\nUsage:/ });
-  t.match(await vmhostctl('-s', 'x'), { code: 2, stderr: /COMMAND is missing/ });
-  t.match(await vmhostctl('-s', 'x', 'migrate', 'uri'), { code: 2, stderr: /'uri' is not of the form NAME=VALUE/ });
+  t.match(await vmhostctl('-s', 'x', 'stop', 'now'), { code: 2, stderr: /'now' is not of the form NAME=VALUE/ });
+  t.match(await vmhostctl('-s', 'x', 'events', 'now'), { code: 2, stderr: /'events' takes no 'now'/ });
+  t.match(await vmhostctl('-t', 'x', 'stop'), { code: 2, stderr: /--timeout: 'x' is no number of seconds/ });
   t.match(await vmhostctl('--nope'), { code: 2, stderr: /--nope/ });
   t.match(await vmhostctl('--help', 'nope'), { code: 2, stderr: /there is no command 'nope'/ });
+});
+
+t.test('the socket may come from the environment; output may be one line, and integers are exact', async (t) => {
+  const path = socketPath(t);
+  const server = modelServer({
+    handlers: { 'query-migrate-parameters': () => ({ 'max-bandwidth': 2n ** 64n - 1n, 'downtime-limit': 300 }) },
+  });
+  t.teardown(() => server.close());
+  await server.listen({ kind: 'unix', path });
+  const child = new CtlProcess(['query-migrate-parameters', '-c'], { VMHOSTCTL_SOCKET: path });
+  t.same(await child.ended, {
+    code: 0,
+    stdout: '{"downtime-limit": 300, "max-bandwidth": 18446744073709551615}\n',
+    stderr: '',
+  });
+});
+
+t.test('events are printed a line each, those of a name only, the next one or all', async (t) => {
+  const path = socketPath(t);
+  const server = modelServer();
+  await server.listen({ kind: 'unix', path });
+  const all = new CtlProcess(['-s', path, 'events', '--follow']);
+  const some = new CtlProcess(['-s', path, 'events', '-f', '-e', 'RESUME', '-e', 'RESET']);
+  const next = new CtlProcess(['-s', path, 'events', '--event', 'RESUME']);
+  // An event before a client has negotiated is not for it.
+  let shown = 0;
+  const emitting = setInterval(() => server.emit(shown++ % 2 ? 'RESUME' : 'STOP'), 20);
+  t.teardown(() => clearInterval(emitting));
+  const first = await next.ended;
+  t.equal(first.code, 0, first.stderr);
+  t.match(first.stdout, /^\{"timestamp": \{"seconds": \d+, "microseconds": \d+\}, "event": "RESUME"\}\n$/);
+  await Promise.all([all.prints(/STOP.*\n.*RESUME.*\n/), some.prints(/RESUME.*\n.*RESUME.*\n/)]);
+  clearInterval(emitting);
+  await server.close();
+  t.equal((await all.ended).code, 0, 'to follow ends well with the connection');
+  t.notMatch((await some.ended).stdout, /STOP/);
+});
+
+t.test('an event that cannot come any more is an error', async (t) => {
+  const path = socketPath(t);
+  const server = createServer((socket) => {
+    socket.write('{"QMP": {"version": {}, "capabilities": []}}\r\n');
+    socket.once('data', () => socket.end('{"return": {}, "id": "1"}\r\n'));
+  });
+  t.teardown(() => server.close());
+  server.listen(path);
+  t.same(await vmhostctl('-s', path, 'events'), {
+    code: 1,
+    stdout: '',
+    stderr: 'vmhostctl: the connection closed before the event came\n',
+  });
+});
+
+t.test('waiting has a limit where one is given', async (t) => {
+  const path = socketPath(t);
+  const server = modelServer();
+  t.teardown(() => server.close());
+  await server.listen({ kind: 'unix', path });
+  t.same(await vmhostctl('-s', path, '-t', '0.3', 'events'), {
+    code: 1,
+    stdout: '',
+    stderr: 'vmhostctl: not done within 0.3 s\n',
+  });
+});
+
+t.test('without a terminal the shell reads a script: results in order, refusals on standard error', async (t) => {
+  const path = socketPath(t);
+  const server = modelServer();
+  t.teardown(() => server.close());
+  await server.listen({ kind: 'unix', path });
+  const shell = new CtlProcess(['-s', path]);
+  shell.type('query-status -c\n\n# nothing\nhelp stop\nmigrate x\n{"execute": "query-name", "id": 1}\nbad "quote\n');
+  shell.endInput();
+  const { code, stdout, stderr } = await shell.ended;
+  t.match(stdout, /^\{"singlestep": false, "status": "running", "running": true\}\nstop: .*\n\{\n\}\n$/);
+  t.equal(stderr, 'The command migrate has not been found\na " is missing\n');
+  t.equal(code, 1);
+  const well = new CtlProcess(['-s', path, 'shell']);
+  well.type('query-status -c\nexit\nbad\n');
+  t.match(await well.ended, { code: 0, stderr: '' });
 });

@@ -1,5 +1,5 @@
 /** A migration's progress from `query-migrate`: one line rewritten on a terminal, a line a second elsewhere. */
-import type { MigrationInfo } from '../schemas/generated/qmp.js';
+import type { MigrationInfo } from '../../client/qmp_client.js';
 import { count, mebibytes, seconds } from './units.js';
 
 /** Of the bar: with it the whole line fits a terminal of 80 columns. */
@@ -14,11 +14,13 @@ export interface Output {
 }
 
 /** An answer of a migration that has begun. */
-type Shown = MigrationInfo & Required<Pick<MigrationInfo, 'ram' | 'mplm'>>;
+type Shown = MigrationInfo & Required<Pick<MigrationInfo, 'ram'>>;
 
 function shown(info: MigrationInfo): info is Shown {
-  return info.ram !== undefined && info.mplm !== undefined;
+  return info.ram !== undefined;
 }
+
+const ENDS: readonly (string | undefined)[] = ['completed', 'failed', 'cancelled'];
 
 export class ProgressBar {
   readonly #out: Output;
@@ -41,7 +43,7 @@ export class ProgressBar {
       // Carriage return, the line, and erase what an earlier, longer one left behind it. A line that wraps cannot be rewritten.
       this.#out.write(`\r${text.slice(0, (this.#out.columns ?? 80) - 1)}\x1b[K`);
       this.#open = true;
-    } else if (nowMs - this.#lastPlainMs >= PLAIN_INTERVAL_MS || info.status === 'completed') {
+    } else if (nowMs - this.#lastPlainMs >= PLAIN_INTERVAL_MS || ENDS.includes(info.status)) {
       this.#lastPlainMs = nowMs;
       this.#out.write(`${text}\n`);
     }
@@ -61,15 +63,28 @@ export class ProgressBar {
     this.#lastTimeMs = timeMs;
   }
 
-  /** The share of pages that left the non-dirty set: it only grows, and at 100 % the live stage ends. */
-  #line({ status, ram, mplm, ...info }: Shown): string {
+  #line(info: Shown): string {
+    const { status, ram, mplm } = info;
     const done = status === 'completed';
-    const share = done ? 1 : 1 - (mplm['non-dirty-pages'] * ram['page-size']) / ram.total;
+    const share = done ? 1 : shareDone(info);
     const bar = '#'.repeat(Math.floor(share * WIDTH)).padEnd(WIDTH, '.');
     const percent = String(Math.floor(share * 100)).padStart(3);
     const time = seconds(info['total-time'] ?? 0);
-    const rate = done ? '' : `, ${mebibytes(this.#rate)}/s`;
-    const stage = done ? 'done' : `epoch ${mplm.epoch}: ${count(mplm['dirty-pages'])} dirty`;
+    const rate = ENDS.includes(status) ? '' : `, ${mebibytes(this.#rate)}/s`;
+    const policy = mplm
+      ? `epoch ${mplm.epoch}: ${count(mplm['dirty-pages'])} dirty`
+      : `pass ${ram['dirty-sync-count']}`;
+    const stage = done ? 'done' : status === 'active' ? policy : status;
     return `  [${bar}] ${percent} %  ${time}  ${mebibytes(ram.transferred)}${rate}  ${stage}`;
   }
+}
+
+/**
+ * How far a migration is, from 0 to 1. With MPLM the share of pages that left the non-dirty set: it only grows, and at 1 the live stage ends.
+ * Elsewhere the share of memory that is not waiting to be sent, which shrinks when the guest writes.
+ */
+function shareDone({ ram, mplm }: Shown): number {
+  if (ram.total === 0) return 0;
+  const waiting = mplm ? mplm['non-dirty-pages'] * ram['page-size'] : ram.remaining;
+  return Math.max(0, 1 - waiting / ram.total);
 }
