@@ -1,6 +1,7 @@
 import { createServer } from 'node:net';
 import t from 'tap';
 import { genericError } from '../../protocol/qmp_errors.js';
+import { rawServer } from '../client/raw_server.js';
 import { modelServer } from '../conformance/model_server.js';
 import { CtlProcess, vmhostctl } from './ctl/ctl_process.js';
 import { socketPath } from './qmp/socket_path.js';
@@ -48,13 +49,9 @@ t.test('explains itself and its commands, and wrong usage', async (t) => {
 });
 
 t.test('the socket may come from the environment; output may be one line, and integers are exact', async (t) => {
-  const path = socketPath(t);
-  const server = modelServer({
-    handlers: { 'query-migrate-parameters': () => ({ 'max-bandwidth': 2n ** 64n - 1n, 'downtime-limit': 300 }) },
-  });
-  t.teardown(() => server.close());
-  await server.listen({ kind: 'unix', path });
-  const child = new CtlProcess(['query-migrate-parameters', '-c'], { VMHOSTCTL_SOCKET: path });
+  const answer = '{"max-bandwidth": 18446744073709551615, "downtime-limit": 300}';
+  const server = await rawServer(t, ({ id }) => `{"return": ${answer}, "id": "${id}"}\r\n`);
+  const child = new CtlProcess(['query-migrate-parameters', '-c'], { VMHOSTCTL_SOCKET: server.path });
   t.same(await child.ended, {
     code: 0,
     stdout: '{"downtime-limit": 300, "max-bandwidth": 18446744073709551615}\n',
