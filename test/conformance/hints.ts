@@ -32,7 +32,6 @@ export function explicit(record: Transcript): Transcript {
     steps,
     negotiated: !greets && record.negotiated !== false,
     anyOrder: record.anyOrder ?? /order may vary/.test(record.note ?? ''),
-    raw: record.raw ?? /throttle-raw/.test(record.name),
     ...(session === undefined ? {} : { session }),
   };
 }

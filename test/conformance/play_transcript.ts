@@ -1,16 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { assembleFirmware } from './firmware.js';
-import { GREETING } from './hints.js';
-import { mask, withoutOwnMembers } from './mask.js';
-import { Peer } from './peer.js';
-import { DEFAULT_SERVER, ServerProcess } from './server_process.js';
+import type { Peer } from './peer.js';
+import { linesOf, Stage } from './stage.js';
 import { commandOf, ofParty, partiesOf, type Step, type Transcript } from './transcript.js';
 
-const CAPABILITIES = '{"execute":"qmp_capabilities"}\n';
 /** What two writes are apart that the server must see as two. */
 const APART_MS = 10;
 /** How long nothing may come before what differs is looked at. */
@@ -52,20 +44,25 @@ export function differs({ expected, actual }: StepOutcome): boolean {
 }
 
 /** Plays transcripts that share a server, one after the other, against a fresh one. */
-export async function playTogether(transcripts: readonly Transcript[], options: PlayOptions = {}): Promise<Outcome[]> {
-  const [first] = transcripts as [Transcript, ...Transcript[]];
-  const stage = new Stage(options);
+export async function playTogether(
+  transcripts: readonly Transcript[],
+  { server, patienceMs = 3000 }: PlayOptions = {},
+): Promise<Outcome[]> {
+  const stage = new Stage(server);
   const outcomes: Outcome[] = [];
   try {
-    await stage.open(first);
+    await stage.open(transcripts[0] as Transcript);
     for (const transcript of transcripts) {
-      outcomes.push(await stage.play(transcript, transcript === transcripts.at(-1)));
+      const steps: StepOutcome[] = [];
+      for (const step of transcript.steps) steps.push(await playStep(stage, transcript, step, patienceMs));
+      const faults = transcript === transcripts.at(-1) ? await playEnd(stage, transcript, patienceMs) : [];
+      outcomes.push({ transcript, steps, faults, stderr: stage.stderr });
       if (transcript.session === undefined) stage.closeClients();
     }
   } catch (error) {
-    const fault = (error as Error).message;
+    const faults = [(error as Error).message];
     for (const transcript of transcripts.slice(outcomes.length)) {
-      outcomes.push({ transcript, steps: [], faults: [fault], stderr: stage.stderr });
+      outcomes.push({ transcript, steps: [], faults, stderr: stage.stderr });
     }
   } finally {
     await stage.close();
@@ -73,176 +70,73 @@ export async function playTogether(transcripts: readonly Transcript[], options: 
   return outcomes;
 }
 
-/** The servers of a transcript and the connections to them. */
-class Stage {
-  readonly #options: PlayOptions;
-  readonly #dir = mkdtempSync(join(tmpdir(), 'vmhostd-play-'));
-  readonly #servers = new Map<string, ServerProcess>();
-  readonly #peers = new Map<string, Peer>();
-  readonly #patienceMs: number;
-  #port = '';
-
-  constructor(options: PlayOptions) {
-    this.#options = options;
-    this.#patienceMs = options.patienceMs ?? 3000;
+async function playStep(stage: Stage, transcript: Transcript, step: Step, patienceMs: number): Promise<StepOutcome> {
+  const expected = stage.seen(step.recv);
+  const peer = await stage.begin(transcript, step);
+  const receive = () => received(stage, transcript, step, peer, { expected, patienceMs });
+  let actual = step.hurry ? '' : await receive();
+  const asksAgain = ASKED_AGAIN.test(commandOf(step.send) ?? '');
+  const deadline = Date.now() + patienceMs;
+  while (asksAgain && actual !== expected && /^\{"return"[^\r]*\r\n$/.test(actual) && Date.now() < deadline) {
+    await delay(RETRY_MS);
+    stage.send(step, peer);
+    actual = await receive();
   }
-
-  get stderr(): string {
-    return [...this.#servers.values()].map(({ stderr }) => stderr).join('');
-  }
-
-  async open(transcript: Transcript): Promise<void> {
-    for (const [party, args] of partiesOf(transcript)) {
-      const placed = args.map((arg) => this.#placed(arg));
-      const bios = placed[placed.indexOf('-bios') + 1];
-      if (transcript.boot_asm !== undefined && bios) assembleFirmware(transcript.boot_asm, bios);
-      const monitor = transcript.mon_opts ?? '';
-      const server = this.#options.server ?? DEFAULT_SERVER;
-      this.#servers.set(party, await ServerProcess.start(server, { dir: this.#dir, party, args: placed, monitor }));
-    }
-  }
-
-  async play(transcript: Transcript, last: boolean): Promise<Outcome> {
-    const steps: StepOutcome[] = [];
-    const faults: string[] = [];
-    for (const step of transcript.steps) steps.push(await this.#step(transcript, step));
-    if (last) await this.#end(transcript, faults);
-    return { transcript, steps, faults, stderr: this.stderr };
-  }
-
-  closeClients(): void {
-    for (const peer of this.#peers.values()) peer.destroy();
-    this.#peers.clear();
-  }
-
-  async close(): Promise<void> {
-    this.closeClients();
-    for (const server of this.#servers.values()) await server.kill();
-    rmSync(this.#dir, { recursive: true, force: true });
-  }
-
-  /** A text with this run's directory and port in it. */
-  #placed(text: string): string {
-    return text.replaceAll('@TMP@', this.#dir).replaceAll('@PORT@', this.#port);
-  }
-
-  /** A received text as it is compared. */
-  #seen(text: string): string {
-    const port = /"port": "(\d+)"/.exec(text)?.[1];
-    if (port !== undefined) this.#port = port;
-    const own = withoutOwnMembers(text.replaceAll(this.#dir, '@TMP@'));
-    return mask(own);
-  }
-
-  async #step(transcript: Transcript, step: Step): Promise<StepOutcome> {
-    if (step.waitMs !== undefined) await delay(step.waitMs);
-    const party = step.party ?? (partiesOf(transcript)[0]?.[0] as string);
-    const server = this.#servers.get(party) as ServerProcess;
-    const key = `${party}/${step.client ?? ''}`;
-    if (step.reconnect) {
-      this.#peers.get(key)?.destroy();
-      this.#peers.delete(key);
-    }
-    const peer = this.#peers.get(key) ?? (await this.#connect(transcript, server, step));
-    this.#peers.set(key, peer);
-    if (step.signal) server.signal(step.signal);
-    if (step.stream) await writeStream(this.#placed(step.stream.path), step.stream.bytes);
-
-    const expected = this.#seen(step.recv);
-    let actual = await this.#exchange(transcript, step, peer, expected);
-    const retries = ASKED_AGAIN.test(commandOf(step.send) ?? '');
-    const deadline = Date.now() + this.#patienceMs;
-    while (retries && actual !== expected && /^\{"return"[^\r]*\r\n$/.test(actual) && Date.now() < deadline) {
-      await delay(RETRY_MS);
-      actual = await this.#exchange(transcript, step, peer, expected);
-    }
-    if (actual !== expected && !step.hurry) {
-      // What came late belongs to this step, so that the next one is compared with its own.
-      actual = this.#seen(actual + (await peer.quiet(SETTLE_MS)));
-    }
-    if (step.close) {
-      peer.destroy();
-      this.#peers.delete(key);
-    }
-    return { step, expected, actual: transcript.anyOrder ? likeOrder(actual, expected) : actual };
-  }
-
-  /** Sends, and takes as many lines as are expected. */
-  async #exchange(transcript: Transcript, step: Step, peer: Peer, expected: string): Promise<string> {
-    if (step.send !== null) peer.send(this.#placed(step.send), { fd: step.passFd ?? false });
-    if (step.end) peer.end();
-    if (step.hurry) return '';
-    if (expected === '') {
-      await delay(APART_MS);
-      return peer.received === '' ? '' : this.#seen(await peer.take(() => true, 0));
-    }
-    if (expected.includes('"RTC_CHANGE"')) {
-      const text = await peer.quiet(RATE_QUIET_MS);
-      return this.#seen(text) + tooOften(text);
-    }
-    const size = transcript.recv_len;
-    const lines = linesOf(expected);
-    const complete = (text: string) =>
-      size === undefined ? linesOf(this.#seen(text)) >= lines && /\n$/.test(text) : text.length >= size;
-    const taken = await peer.take(complete, this.#patienceMs);
-    if (size !== undefined && taken.length === size) return this.#seen(taken.slice(0, step.recv.length));
-    return this.#seen(taken);
-  }
-
-  /** Opens a connection; the greeting, and the negotiation, are only left to the steps that show them. */
-  async #connect(transcript: Transcript, server: ServerProcess, step: Step): Promise<Peer> {
-    const fds = transcript.steps.some(({ passFd }) => passFd);
-    const peer = await Peer.open(server.socketPath, { fds });
-    const wholeLine = (text: string) => /(^|\n)\}\r\n$|^\{"QMP.*\r\n$/s.test(text);
-    if (!GREETING.test(step.recv)) await peer.take(wholeLine, this.#patienceMs);
-    if (transcript.negotiated && step.client === undefined && !step.reconnect) {
-      peer.send(CAPABILITIES);
-      await peer.take((text) => /\}\r\n$/.test(text), this.#patienceMs);
-    }
-    return peer;
-  }
-
-  /** After the last step: nothing more comes, and the connection and the server are as they should be. */
-  async #end(transcript: Transcript, faults: string[]): Promise<void> {
-    for (const [party] of partiesOf(transcript)) {
-      const server = this.#servers.get(party) as ServerProcess;
-      const peer = this.#peers.get(`${party}/`);
-      const closed = ofParty(transcript.closed, party) !== undefined;
-      const exit = ofParty(transcript.qemu_exit, party);
-      if (!closed && peer?.ended) faults.push(`${party}: the server closed the connection`);
-      if (!closed) peer?.end();
-      const rest = this.#seen((await peer?.take(() => false, this.#patienceMs)) ?? '');
-      if (rest !== '') faults.push(`${party}: more than expected came: ${rest}`);
-      if (peer && !peer.ended) faults.push(`${party}: the connection did not end`);
-      if (exit !== undefined) {
-        const code = await Promise.race([server.exited, delay(this.#patienceMs, 'still running')]);
-        if (code !== exit) faults.push(`${party}: exit code ${exit} was expected, it is ${code}`);
-      } else if (!closed && server.ended) faults.push(`${party}: the server ended with ${await server.exited}`);
-    }
-  }
+  // What came late belongs to this step, so that the next one is compared with its own.
+  if (actual !== expected && !step.hurry) actual = stage.seen(actual + (await peer.quiet(SETTLE_MS)));
+  if (step.close) stage.leave(transcript, step);
+  return { step, expected, actual: transcript.anyOrder ? inOrderOf(expected, actual) : actual };
 }
 
-/** Messages of one line each, or lines of a message in pretty mode. */
-function linesOf(text: string): number {
-  return text.split('\r\n').length - 1;
+/** Takes as many lines as are expected. */
+async function received(
+  stage: Stage,
+  transcript: Transcript,
+  step: Step,
+  peer: Peer,
+  { expected, patienceMs }: { expected: string; patienceMs: number },
+): Promise<string> {
+  if (expected === '') {
+    await delay(APART_MS);
+    return peer.received === '' ? '' : stage.seen(await peer.take(() => true, 0));
+  }
+  if (expected.includes('"RTC_CHANGE"')) {
+    const text = await peer.quiet(RATE_QUIET_MS);
+    return stage.seen(text) + tooOften(text);
+  }
+  const bytes = transcript.recv_len;
+  const lines = linesOf(expected);
+  const complete = (text: string) =>
+    bytes === undefined ? /\n$/.test(text) && linesOf(stage.seen(text)) >= lines : text.length >= bytes;
+  const taken = await peer.take(complete, patienceMs);
+  return stage.seen(taken.length === bytes ? taken.slice(0, step.recv.length) : taken);
+}
+
+/** After the last step: nothing more comes, and the connections and the servers are as they should be. */
+async function playEnd(stage: Stage, transcript: Transcript, patienceMs: number): Promise<string[]> {
+  const faults: string[] = [];
+  for (const [party] of partiesOf(transcript)) {
+    const server = stage.server(party);
+    const peer = stage.peer(party);
+    const closed = ofParty(transcript.closed, party) !== undefined;
+    const exit = ofParty(transcript.qemu_exit, party);
+    if (!closed && peer?.ended) faults.push(`${party}: the server closed the connection`);
+    if (!closed) peer?.end();
+    const rest = stage.seen((await peer?.take(() => false, patienceMs)) ?? '');
+    if (rest !== '') faults.push(`${party}: more than expected came: ${rest}`);
+    if (peer && !peer.ended) faults.push(`${party}: the connection did not end`);
+    if (exit !== undefined) {
+      const code = await Promise.race([server.exited, delay(patienceMs, 'still running')]);
+      if (code !== exit) faults.push(`${party}: exit code ${exit} was expected, it is ${code}`);
+    } else if (!closed && server.ended) faults.push(`${party}: the server ended with ${await server.exited}`);
+  }
+  return faults;
 }
 
 /** The lines in the order of `expected`, if they are the same ones. */
-function likeOrder(actual: string, expected: string): string {
+function inOrderOf(expected: string, actual: string): string {
   const sorted = (text: string) => text.split('\r\n').sort().join('\r\n');
   return sorted(actual) === sorted(expected) ? expected : actual;
-}
-
-/** Plays a source that is none. */
-function writeStream(path: string, bytes: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ path });
-    socket.once('error', (error) => reject(new Error(`${basename(path)}: ${error.message}`)));
-    socket.once('connect', () => {
-      socket.removeAllListeners('error').on('error', () => undefined); // the server may close first
-      socket.end(Buffer.from(bytes, 'latin1'), () => resolve());
-    });
-  });
 }
 
 /**
@@ -255,5 +149,5 @@ function tooOften(text: string): string {
   );
   const [first = 0] = times;
   const early = times.findIndex((time, i) => i > 1 && time - first < (i - 1) * 1000 - RATE_TOLERANCE_MS);
-  return early < 0 ? '' : `event ${early + 1} of RTC_CHANGE came ${times[early]! - first} ms after the first\r\n`;
+  return early < 0 ? '' : `event ${early + 1} of RTC_CHANGE came ${(times[early] ?? 0) - first} ms after the first\r\n`;
 }

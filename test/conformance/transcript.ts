@@ -29,6 +29,10 @@ export interface Step {
   readonly stream?: { readonly path: string; readonly bytes: string };
   /** Waits so many milliseconds before anything else. */
   readonly waitMs?: number;
+  /** The greeting is part of what is received. */
+  readonly greets?: boolean;
+  /** Only for the recorder: how long nothing more must come. */
+  readonly settleMs?: number;
   /** Does not wait for the reply: what comes is part of a later step. */
   readonly hurry?: boolean;
 }
@@ -56,8 +60,6 @@ export interface Transcript {
   readonly recv_len?: number;
   /** Messages may come in any order. */
   readonly anyOrder?: boolean;
-  /** Event time stamps are as they were recorded. */
-  readonly raw?: boolean;
 }
 
 type Raw = Omit<Transcript, 'steps'> & { steps?: readonly Step[]; send: string | null; recv: string };

@@ -1,0 +1,90 @@
+#!/usr/bin/env node
+/**
+ * Records what QEMU answers, in the files of test/conformance/qemu-7.2/:
+ *
+ *     node dist/test/conformance/record.js [NAME...]
+ *
+ * where NAME is that of one of these files, without the extension; all by default. What is sent is what the generator of
+ * that name in cases/ says; where there is none, it is what the file itself says, whose replies are recorded anew: a case
+ * is added there as a line with empty `recv`s.
+ */
+import { readdirSync, writeFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { batches } from './batches.js';
+import { CASES } from './cases/cases.js';
+import type { Peer } from './peer.js';
+import { Stage } from './stage.js';
+import { loadTranscripts, partiesOf, type Step, type Transcript } from './transcript.js';
+
+const DIR = fileURLToPath(new URL('../../../test/conformance/qemu-7.2', import.meta.url));
+const QEMU = ['qemu-system-x86_64'];
+/** How long a reply may take, and how long it is waited for more after one. */
+const REPLY_MS = 250;
+const QUIET_MS = 25;
+const EXIT_MS = 1500;
+
+async function recordTogether(transcripts: readonly Transcript[]): Promise<Transcript[]> {
+  const stage = new Stage(QEMU);
+  const recorded: Transcript[] = [];
+  try {
+    await stage.open(transcripts[0] as Transcript);
+    for (const transcript of transcripts) {
+      const steps: Step[] = [];
+      for (const step of transcript.steps) steps.push(await recordStep(stage, transcript, step));
+      const ends =
+        transcript.session === undefined && transcripts.length === 1 ? await recordEnd(stage, transcript) : {};
+      recorded.push({ ...transcript, steps, ...ends });
+      if (transcript.session === undefined) stage.closeClients();
+    }
+  } finally {
+    await stage.close();
+  }
+  return recorded;
+}
+
+async function recordStep(stage: Stage, transcript: Transcript, step: Step): Promise<Step> {
+  const peer = await stage.begin(transcript, step);
+  const recv = step.hurry ? '' : stage.seen(await everything(peer, step));
+  if (step.close) stage.leave(transcript, step);
+  const { settleMs, ...rest } = step;
+  return { ...rest, recv };
+}
+
+/** What comes until nothing more does. */
+async function everything(peer: Peer, { settleMs }: Step): Promise<string> {
+  const isReply = (text: string) => /^\{"(return|error|id|QMP)"|^\}\r\n/m.test(text) && text.endsWith('\n');
+  const first = await peer.take(isReply, settleMs ?? REPLY_MS);
+  return first + (await peer.quiet(settleMs ?? QUIET_MS));
+}
+
+/** Which servers have closed the connection or ended by themselves. */
+async function recordEnd(stage: Stage, transcript: Transcript): Promise<Partial<Transcript>> {
+  const closed: { [party: string]: string } = {};
+  const exit: { [party: string]: number } = {};
+  const alone = Array.isArray(transcript.qemu_args);
+  for (const [party] of partiesOf(transcript)) {
+    if (!stage.peer(party)?.ended) continue;
+    closed[party] = 'EOF';
+    const code = await Promise.race([stage.server(party).exited, delay(EXIT_MS)]);
+    if (typeof code === 'number') exit[party] = code;
+  }
+  return {
+    ...(Object.keys(closed).length > 0 ? { closed: alone ? (closed.main as string) : closed } : {}),
+    ...(Object.keys(exit).length > 0 ? { qemu_exit: alone ? (exit.main as number) : exit } : {}),
+  };
+}
+
+const present = readdirSync(DIR).map((name) => name.replace('.jsonl', ''));
+for (const file of new Set([...Object.keys(CASES), ...present])) {
+  if (process.argv.length > 2 && !process.argv.slice(2).includes(file)) continue;
+  const recorded = new Map<string, Transcript>();
+  const all = CASES[file]?.() ?? loadTranscripts(`${DIR}/${file}.jsonl`);
+  for (const batch of batches(all, () => true)) {
+    for (const transcript of await recordTogether(batch)) recorded.set(transcript.name, transcript);
+  }
+  if (recorded.size !== all.length) throw new Error(`${file}: two transcripts have the same name`);
+  const lines = all.map(({ name }) => `${JSON.stringify(recorded.get(name))}\n`);
+  writeFileSync(`${DIR}/${file}.jsonl`, lines.join(''));
+  process.stdout.write(`${file}: ${lines.length} transcripts\n`);
+}
