@@ -7,6 +7,7 @@ import { genericError, QmpError } from '../../protocol/qmp_errors.js';
 import type { VersionInfo } from '../../schemas/generated/qmp.js';
 import type { NamedFds } from '../fds/named_fds.js';
 import { PassedFds } from '../fds/passed_fds.js';
+import { Fifo } from './fifo.js';
 import type { ClientLimits } from './limits.js';
 import type { QmpLog } from './log.js';
 
@@ -35,13 +36,15 @@ export interface ConnectionHost {
   readonly draining: boolean;
 }
 
-/** File descriptors in the queue of inputs. */
-interface ArrivedFds {
-  readonly fds: readonly number[];
-}
+/** What was read: a value or an error, or file descriptors in their place among these, since commands see those that came before. */
+type Arrived = JsonResult | { readonly fds: readonly number[] };
 
 /** Commands run in a row before other work of the process gets its turn. */
 const COMMANDS_PER_TURN = 32;
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
 
 /**
  * One client of the QMP server: reads its commands, runs them strictly in order (out-of-band ones at once), writes each
@@ -53,10 +56,12 @@ export class QmpConnection {
   readonly #host: ConnectionHost;
   readonly #session: QmpSession;
   readonly #reader = new JsonReader();
-  /** What was read; what is before #head is done. File descriptors have their place among the inputs: commands see those that came before. */
-  #queue: Array<JsonResult | ArrivedFds> = [];
-  #head = 0;
+  /** What was read and not yet looked at. */
+  readonly #arrived = new Fifo<Arrived>();
+  /** With out-of-band execution: what waits for the command that runs. */
+  readonly #inBand = new Fifo<Arrived>();
   #pumping = false;
+  #runningInBand = false;
   #active = 0;
   #inputEnded = false;
   #closed = false;
@@ -77,10 +82,10 @@ export class QmpConnection {
     socket.on('error', (err) => host.log.debug({ client: id, err }, 'QMP client lost'));
     socket.on('close', () => {
       this.#closed = true;
-      for (const input of this.#queue.slice(this.#head)) if ('fds' in input) this.#passedFds.replace(input.fds);
+      for (const input of [...this.#arrived.clear(), ...this.#inBand.clear()]) {
+        if ('fds' in input) this.#passedFds.replace(input.fds);
+      }
       this.#passedFds.replace([]);
-      this.#queue = [];
-      this.#head = 0;
       this.#wake();
     });
     this.#send(this.#session.greeting(host.version()));
@@ -125,14 +130,9 @@ export class QmpConnection {
     clearTimeout(timer);
   }
 
-  get #waiting(): number {
-    return this.#queue.length - this.#head;
-  }
-
   #data(chunk: Uint8Array, fds: readonly number[]): void {
-    if (fds.length > 0) this.#queue.push({ fds });
-    for (const input of this.#reader.feed(chunk)) this.#queue.push(input);
-    this.#outOfBand();
+    if (fds.length > 0) this.#arrived.push({ fds });
+    for (const input of this.#reader.feed(chunk)) this.#arrived.push(input);
     void this.#pump();
     this.#flow();
   }
@@ -143,60 +143,79 @@ export class QmpConnection {
     void this.#pump();
   }
 
-  /** Runs the out-of-band commands among the waiting ones, past those that wait or run. */
-  #outOfBand(): void {
-    if (!this.#session.oob) return;
-    const waiting = this.#queue.slice(this.#head);
-    const isUrgent = (input: JsonResult | ArrivedFds) => !('fds' in input) && this.#session.isOutOfBand(input);
-    const urgent = waiting.filter(isUrgent) as JsonResult[];
-    if (urgent.length === 0) return;
-    this.#queue = waiting.filter((input) => !isUrgent(input));
-    this.#head = 0;
-    for (const input of urgent) void this.#execute(input);
-  }
-
   get #congested(): boolean {
     return this.#socket.writableLength > this.#host.limits.softBytes;
   }
 
-  /** Reads on only while little waits in either direction; one command at a time without out-of-band execution. */
+  /** Reads on only while nothing waits in either direction, but for the commands that may with out-of-band execution. */
   #flow(): void {
     if (this.#closed) return;
-    const room = this.#session.oob ? this.#waiting < this.#host.limits.queue : !this.#pumping;
-    if (room && !this.#congested) this.#socket.resume();
+    if (!this.#pumping && !this.#congested) this.#socket.resume();
     else this.#socket.pause();
   }
 
-  #next(): JsonResult | undefined {
-    for (;;) {
-      const input = this.#queue[this.#head];
-      if (input !== undefined && ++this.#head === this.#queue.length) {
-        this.#queue = [];
-        this.#head = 0;
-      }
-      if (input === undefined || !('fds' in input)) return input;
-      this.#passedFds.replace(input.fds);
-    }
+  /** True when work may go on, after having waited for room if there was none. */
+  async #mayGoOn(): Promise<boolean> {
+    while (this.#congested && !this.#stopped) await this.#changed();
+    return !this.#stopped;
   }
 
-  /** Runs what waits, one after the other. */
+  get #stopped(): boolean {
+    return this.#closed || this.#host.draining;
+  }
+
+  /** Takes what has arrived in its order: runs it, or lets it wait beside what may overtake it. */
   async #pump(): Promise<void> {
     if (this.#pumping) return;
     this.#pumping = true;
-    for (let turn = 1; !this.#closed && !this.#host.draining; turn++) {
-      if (this.#congested) {
-        await this.#changed();
-        continue;
-      }
-      const input = this.#next();
+    for (let turn = 1; await this.#mayGoOn(); turn++) {
+      const input = this.#arrived.shift();
       if (input === undefined) break;
-      if (turn % COMMANDS_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
-      await this.#execute(input);
-      this.#outOfBand();
+      if (turn % COMMANDS_PER_TURN === 0) await nextTurn();
+      if (!this.#session.oob) await this.#take(input);
+      else if (this.#isUrgent(input)) {
+        // Commands that take no time are answered in their order, as they are by QEMU.
+        if (this.#active > 0) await nextTurn();
+        void this.#take(input);
+      } else {
+        this.#inBand.push(input);
+        void this.#runInBand();
+        while (this.#inBand.length >= this.#host.limits.queue && !this.#stopped) await this.#changed();
+      }
     }
     this.#pumping = false;
     this.#flow();
-    if (this.#inputEnded && this.#waiting === 0 && this.#active === 0) this.#socket.end();
+    this.#endIfDone();
+  }
+
+  /** With out-of-band execution: runs the commands that wait, one after the other. */
+  async #runInBand(): Promise<void> {
+    if (this.#runningInBand) return;
+    this.#runningInBand = true;
+    for (let turn = 1; await this.#mayGoOn(); turn++) {
+      const input = this.#inBand.shift();
+      if (input === undefined) break;
+      if (turn % COMMANDS_PER_TURN === 0) await nextTurn();
+      await this.#take(input);
+    }
+    this.#runningInBand = false;
+    this.#endIfDone();
+  }
+
+  #endIfDone(): void {
+    const idle = !this.#pumping && !this.#runningInBand && this.#active === 0;
+    if (this.#inputEnded && idle && !this.#stopped) this.#socket.end();
+  }
+
+  #isUrgent(input: Arrived): boolean {
+    return !('fds' in input) && this.#session.isOutOfBand(input);
+  }
+
+  async #take(input: Arrived): Promise<void> {
+    if ('fds' in input) this.#passedFds.replace(input.fds);
+    else await this.#execute(input);
+    this.#wake();
+    this.#endIfDone();
   }
 
   /** Handles one input up to its reply. Never rejects. */
@@ -211,7 +230,6 @@ export class QmpConnection {
       this.#socket.destroy();
     } finally {
       this.#active--;
-      this.#wake();
     }
   }
 
