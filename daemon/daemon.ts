@@ -15,6 +15,7 @@ import type { DaemonLog } from './log.js';
 import { idleFirmware, readFirmware } from './machine/firmware.js';
 import { Machine, type MachineListener } from './machine/machine.js';
 import { NO_MACHINE } from './machine/no_machine.js';
+import { rtcQomPath } from './machine/qom_paths.js';
 import { Inspection } from './memory/inspection.js';
 import { Migrations } from './migration/migrations.js';
 import { HumanMonitor } from './monitor/human_monitor.js';
@@ -67,6 +68,8 @@ export class Daemon {
     const exit = new Promise<number>((resolve) => {
       end = resolve;
     });
+    let server: QmpServer | undefined;
+    const emit: Emit = (event, ...data) => server?.emit(event, ...(data as never));
     // The guest reports to parts that are made after it; nothing runs before they are there.
     const parts: { lifecycle?: Lifecycle } = {};
     const guest =
@@ -74,20 +77,20 @@ export class Daemon {
         ? undefined
         : await createGuest(options, log, {
             guestStop: (vcpu: number, stop: GuestStop) => parts.lifecycle?.guestStop(vcpu, stop),
+            rtcChanged: (offset) => emit('RTC_CHANGE', { offset, 'qom-path': rtcQomPath(options.vcpus) }),
+            watchdogExpired: () => parts.lifecycle?.watchdogExpired(),
             vcpuCrashed: (vcpu, error) => {
               log.fatal({ vcpu, err: error }, `the thread of vCPU ${vcpu} crashed: ${error.message}`);
               end(1);
             },
           });
-    let server: QmpServer | undefined;
     try {
-      const emit: Emit = (event, ...data) => server?.emit(event, ...(data as never));
       const lifecycle = new Lifecycle(guest?.machine ?? NO_MACHINE, {
         ...(options.kernel === undefined || guest === undefined
           ? {}
           : { loadKernel: () => bootRegisters(options, options.kernel as string, guest.machine) }),
-        noReboot: options.actions.reboot === 'shutdown',
-        noShutdown: options.actions.shutdown === 'pause',
+        actions: options.actions,
+        say,
         log,
         emit,
         exit: end,
@@ -232,8 +235,11 @@ function chardevBackend({ chardevs }: DaemonOptions, id: string | undefined): Ch
 }
 
 function machineDevices({ devices }: DaemonOptions): DeviceOptions {
-  const debugExit = findDevice(devices, 'isa-debug-exit');
-  return debugExit ? { debugExit } : {};
+  return {
+    debugExit: findDevice(devices, 'isa-debug-exit'),
+    pvpanic: findDevice(devices, 'pvpanic'),
+    ib700: findDevice(devices, 'ib700') !== undefined,
+  };
 }
 
 function bootRegisters(options: DaemonOptions, kernelPath: string, machine: Machine): EntryRegisters {

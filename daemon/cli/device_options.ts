@@ -1,5 +1,6 @@
 /** `-device`: the devices there are, and their properties. A new device is one entry. */
 import { DEBUG_EXIT_DEFAULTS } from '../devices/debug_exit.js';
+import { PVPANIC_DEFAULTS } from '../devices/pvpanic.js';
 import type { KeyValues } from './key_values.js';
 import { UsageError } from './values.js';
 
@@ -11,6 +12,11 @@ const DEVICES = {
     iobase: args.number('iobase', { ...PORT, absent: DEBUG_EXIT_DEFAULTS.iobase }),
     iosize: args.number('iosize', { min: 1, max: 8, absent: DEBUG_EXIT_DEFAULTS.iosize }),
   }),
+  pvpanic: (args: KeyValues) => ({
+    ioport: args.number('ioport', { ...PORT, absent: PVPANIC_DEFAULTS.ioport }),
+    events: args.number('events', { min: 0, max: 255, absent: PVPANIC_DEFAULTS.events }),
+  }),
+  ib700: () => ({}),
 } as const;
 
 type Driver = keyof typeof DEVICES;
@@ -38,5 +44,5 @@ export function parseDevice(args: KeyValues, others: readonly DeviceOption[]): D
   const id = args.take('id');
   const properties = DEVICES[driver as Driver](args);
   args.finish();
-  return { driver: driver as Driver, ...(id === undefined ? {} : { id }), ...properties };
+  return { driver, ...(id === undefined ? {} : { id }), ...properties } as DeviceOption;
 }

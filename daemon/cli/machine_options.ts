@@ -177,8 +177,8 @@ export const machineOptions: OptionSpecs = {
     },
   },
   '-device': {
-    form: 'isa-debug-exit[,iobase=N][,iosize=N]',
-    help: 'a port by which the guest ends the daemon',
+    form: 'isa-debug-exit[,iobase=N][,iosize=N]|pvpanic[,ioport=N][,events=N]|ib700',
+    help: 'a port by which the guest ends the daemon; one by which it reports a panic; a watchdog',
     apply: (draft, value) => {
       draft.devices.push(parseDevice(KeyValues.parseOrJson('-device', value, 'driver'), draft.devices));
     },

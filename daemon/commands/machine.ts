@@ -4,10 +4,9 @@ import { genericError } from '../../protocol/qmp_errors.js';
 import type { MachineInfo } from '../../schemas/generated/qmp.js';
 import { cpuInstance } from '../cli/topology.js';
 import { MACHINE_TYPES, PC_RAM_ID } from '../machine/machine_types.js';
+import { cpuQomPath } from '../machine/qom_paths.js';
 import type { CommandHandlers } from '../qmp/server.js';
 import type { CommandTargets } from './targets.js';
-
-const vcpuPath = (index: number) => `/machine/unattached/device[${index}]`;
 
 export function machineCommands({ options, machine }: CommandTargets): CommandHandlers {
   const vcpus = machine?.vcpus ?? [];
@@ -23,7 +22,7 @@ export function machineCommands({ options, machine }: CommandTargets): CommandHa
     'query-cpus-fast': () =>
       vcpus.map((vcpu) => ({
         'cpu-index': vcpu.id,
-        'qom-path': vcpuPath(vcpu.id),
+        'qom-path': cpuQomPath(vcpu.id),
         'thread-id': vcpu.threadId,
         props: cpuInstance(options.topology, vcpu.id),
         target: 'x86_64' as const,
@@ -34,7 +33,7 @@ export function machineCommands({ options, machine }: CommandTargets): CommandHa
         type: 'host-x86_64-cpu',
         'vcpus-count': 1,
         props: cpuInstance(options.topology, vcpu.id),
-        'qom-path': vcpuPath(vcpu.id),
+        'qom-path': cpuQomPath(vcpu.id),
       }));
       return places.reverse();
     },

@@ -9,7 +9,7 @@ export function memoryCommands({ machine, inspection }: CommandTargets): Command
     pmemsave: ({ val, size, filename }) => inspection.saver.savePhysical(val, size, filename),
     'inject-nmi': async () => {
       if (!machine) throw genericError('this feature or command is not currently supported');
-      await Promise.all(machine.vcpus.map((vcpu) => vcpu.request({ type: 'nmi' })));
+      await machine.injectNmi();
     },
   };
 }

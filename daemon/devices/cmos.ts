@@ -2,7 +2,7 @@
 // Bytes of the RAM as PC BIOSes use them: Ralf Brown's Interrupt List, CMOS.LST
 
 import type { AccessSize, Device, DeviceHost, PortDevice } from './device.js';
-import { blockBytes, DeviceBlock } from './device_block.js';
+import { blockBytes, DEVICE_WORD_A, DeviceBlock } from './device_block.js';
 import { type Bound, type DeviceState, defineLayout } from './layout.js';
 import type { SharedLock } from './lock.js';
 
@@ -92,7 +92,7 @@ export interface CmosOptions {
  * migration. The clock raises no interrupts: periodic, alarm and update-ended flags stay clear.
  */
 export class Cmos implements Device, PortDevice {
-  static readonly byteLength = blockBytes(layout);
+  static readonly byteLength = blockBytes(layout) + Float64Array.BYTES_PER_ELEMENT;
 
   readonly name = layout.name;
   readonly version = layout.version;
@@ -102,6 +102,9 @@ export class Cmos implements Device, PortDevice {
   readonly #ramBytes: number;
   readonly #lock: SharedLock;
   readonly #state: Bound<typeof layout>;
+  /** DEVICE_WORD_A is 1 while a change has not been taken; the offset is that of the last one. */
+  readonly #words: Int32Array;
+  readonly #changedOffset: Float64Array;
 
   /** Over `byteLength` bytes at `byteOffset`, a multiple of 8. */
   constructor(buffer: SharedArrayBuffer, byteOffset: number, host: DeviceHost, options: CmosOptions) {
@@ -110,6 +113,8 @@ export class Cmos implements Device, PortDevice {
     this.#ramBytes = options.ramBytes;
     this.#lock = block.lock;
     this.#state = block.state;
+    this.#words = block.words;
+    this.#changedOffset = new Float64Array(buffer, byteOffset + blockBytes(layout), 1);
   }
 
   pioRead(port: number, _size: AccessSize): number {
@@ -124,6 +129,15 @@ export class Cmos implements Device, PortDevice {
       } else {
         this.#state.index = value & 0x7f; // bit 7 masks NMI, of which there are none
       }
+    });
+  }
+
+  /** Whole seconds that the guest's time was ahead of the host's when it was last set; undefined if that has been taken already. */
+  takeChange(): number | undefined {
+    return this.#lock.with(() => {
+      if (this.#words[DEVICE_WORD_A] === 0) return undefined;
+      this.#words[DEVICE_WORD_A] = 0;
+      return this.#changedOffset[0];
     });
   }
 
@@ -262,7 +276,12 @@ export class Cmos implements Device, PortDevice {
       this.#decode(ram[DAY_OF_MONTH]!),
     );
     date.setUTCHours(hour, this.#decode(ram[MINUTES]!), this.#decode(ram[SECONDS]!), 0);
-    this.#state.offsetMs = date.getTime() + fractionMs - this.#host.wallClockMs();
+    const hostMs = this.#host.wallClockMs();
+    this.#state.offsetMs = date.getTime() + fractionMs - hostMs;
+    this.#changedOffset[0] = date.getTime() / 1000 - Math.floor(hostMs / 1000);
+    // However fast the guest sets it, one report is under way at a time.
+    if (this.#words[DEVICE_WORD_A] === 0) this.#host.rtcChanged();
+    this.#words[DEVICE_WORD_A] = 1;
   }
 
   #encode(timeMs: number): [century: number, fields: Map<number, number>] {

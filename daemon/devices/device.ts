@@ -6,10 +6,20 @@ export interface DeviceHost {
   setIrq(gsi: number, level: 0 | 1): void;
   /** The guest asked for a reset; `reason` names the way it did. */
   requestReset(reason: string): void;
+  /** The guest switched itself off; `reason` names the way it did. */
+  requestShutdown(reason: string): void;
+  /** The guest reported a panic, or that it writes a crash dump of its own. */
+  guestPanicked(what: 'panicked' | 'crash-loaded'): void;
   /** The guest ended the run with a process exit code. */
   debugExit(code: number): void;
   /** Milliseconds since 1970-01-01 UTC. */
   wallClockMs(): number;
+  /** Nanoseconds of the guest's clock, which stands still while the guest does. */
+  guestClockNs(): bigint;
+  /** The watchdog was started or stopped. */
+  watchdogChanged(): void;
+  /** The guest set the real-time clock: see Cmos.takeChange. */
+  rtcChanged(): void;
   /** Serial output waits to be drained, or there is room for input that did not fit before. */
   serialActivity(): void;
 }

@@ -1,9 +1,12 @@
+import { AcpiPm } from './acpi_pm.js';
 import { Bus, BusCounters } from './bus.js';
 import { Cmos } from './cmos.js';
 import { DebugExit, type DebugExitOptions } from './debug_exit.js';
 import type { Device, DeviceHost, PortDevice } from './device.js';
 import { I8042 } from './i8042.js';
+import { Ib700 } from './ib700.js';
 import { type DeviceState, DeviceStateError, show } from './layout.js';
+import { Pvpanic, type PvpanicOptions } from './pvpanic.js';
 import { ResetPorts } from './reset_ports.js';
 import { Serial16550 } from './serial16550.js';
 
@@ -11,6 +14,9 @@ import { Serial16550 } from './serial16550.js';
 export interface DeviceOptions {
   /** QEMU's `isa-debug-exit`, where asked for. */
   readonly debugExit?: DebugExitOptions | undefined;
+  readonly pvpanic?: PvpanicOptions | undefined;
+  /** A watchdog. */
+  readonly ib700?: boolean | undefined;
 }
 
 /** All that a thread needs to attach to a machine's devices. It may be posted: the memory is shared, not copied. */
@@ -27,7 +33,9 @@ const I8042_BLOCK = COUNTERS + align(BusCounters.byteLength);
 const RESET_PORTS_BLOCK = I8042_BLOCK + align(I8042.byteLength);
 const CMOS_BLOCK = RESET_PORTS_BLOCK + align(ResetPorts.byteLength);
 const SERIAL_BLOCK = CMOS_BLOCK + align(Cmos.byteLength);
-const END = SERIAL_BLOCK + align(Serial16550.byteLength);
+const ACPI_PM_BLOCK = SERIAL_BLOCK + align(Serial16550.byteLength);
+const IB700_BLOCK = ACPI_PM_BLOCK + align(AcpiPm.byteLength);
+const END = IB700_BLOCK + align(Ib700.byteLength);
 
 function align(byteLength: number): number {
   return Math.ceil(byteLength / 64) * 64;
@@ -40,11 +48,17 @@ export function createDeviceSetup(ramBytes: number, options: DeviceOptions = {})
   return setup;
 }
 
-const UNCONNECTED: DeviceHost = {
+/** A host whose devices have no effect. Main's own instances do by themselves nothing but set interrupt lines. */
+export const UNCONNECTED: DeviceHost = {
   setIrq: () => {},
   requestReset: () => {},
+  requestShutdown: () => {},
+  guestPanicked: () => {},
   debugExit: () => {},
   wallClockMs: () => 0,
+  guestClockNs: () => 0n,
+  watchdogChanged: () => {},
+  rtcChanged: () => {},
   serialActivity: () => {},
 };
 
@@ -54,6 +68,9 @@ export class PcDevices {
   /** Accesses that no device answered, of all threads. */
   readonly counters: BusCounters;
   readonly serial: Serial16550;
+  readonly cmos: Cmos;
+  readonly acpiPm: AcpiPm;
+  readonly watchdog: Ib700 | undefined;
   readonly all: readonly (Device & PortDevice)[];
 
   private constructor(setup: DeviceSetup, host: DeviceHost) {
@@ -61,12 +78,18 @@ export class PcDevices {
     this.counters = new BusCounters(memory, COUNTERS);
     this.bus = new Bus(this.counters);
     this.serial = new Serial16550(memory, SERIAL_BLOCK, host);
+    this.cmos = new Cmos(memory, CMOS_BLOCK, host, { ramBytes });
+    this.acpiPm = new AcpiPm(memory, ACPI_PM_BLOCK, host);
+    this.watchdog = options.ib700 ? new Ib700(memory, IB700_BLOCK, host) : undefined;
     this.all = [
       new I8042(memory, I8042_BLOCK, host),
       new ResetPorts(memory, RESET_PORTS_BLOCK, host),
-      new Cmos(memory, CMOS_BLOCK, host, { ramBytes }),
+      this.cmos,
       this.serial,
+      this.acpiPm,
       ...(options.debugExit === undefined ? [] : [new DebugExit(host, options.debugExit)]),
+      ...(options.pvpanic === undefined ? [] : [new Pvpanic(host, options.pvpanic)]),
+      ...(this.watchdog ? [this.watchdog] : []),
     ];
     for (const device of this.all) {
       this.bus.addPio(device);

@@ -6,6 +6,8 @@ import { QmpError } from '../../protocol/qmp_errors.js';
 import type { EventData, EventName, RunState } from '../../schemas/generated/qmp.js';
 import type { DaemonLog } from '../log.js';
 import type { EntryRegisters, GuestStop } from '../vcpu/messages.js';
+import type { RunActions } from './actions.js';
+import type { MigratedRunState } from './migrated_run_states.js';
 
 /** Sends an event to every client. */
 export type Emit = <E extends EventName>(
@@ -21,22 +23,26 @@ export interface RunnableMachine {
   park(): Promise<void>;
   /** Back to power-on state; the first vCPU then enters at `entry`. All vCPUs are parked. */
   reset(entry: EntryRegisters | undefined): Promise<void>;
+  pressPowerButton(): void;
+  /** Every vCPU gets a non-maskable interrupt. */
+  injectNmi(): Promise<void>;
 }
 
 export interface LifecycleOptions {
   /** Loads the kernel into RAM; gives the registers it is entered with. Undefined where no kernel was named. */
   loadKernel?: () => EntryRegisters;
-  /** A guest's reset ends the daemon instead. */
-  noReboot: boolean;
-  /** A guest's shutdown stops it instead of ending the daemon. */
-  noShutdown: boolean;
+  actions: RunActions;
   log: DaemonLog;
   emit: Emit;
+  /** Tells whoever watches standard error. */
+  say: (sentence: string) => void;
   /** The daemon should end with this exit code. */
   exit: (code: number) => void;
 }
 
 type Shutdown = EventData<'SHUTDOWN'>;
+
+const GUEST_RESET = { guest: true, reason: 'guest-reset' } as const;
 
 /** States in which there is no guest here any more, or none that could go on: what its vCPUs still report changes nothing. */
 const OVER: ReadonlySet<RunState> = new Set(['inmigrate', 'postmigrate', 'shutdown', 'internal-error']);
@@ -44,6 +50,7 @@ const OVER: ReadonlySet<RunState> = new Set(['inmigrate', 'postmigrate', 'shutdo
 export class Lifecycle {
   readonly #machine: RunnableMachine;
   readonly #options: LifecycleOptions;
+  #actions: RunActions;
   #status: RunState = 'prelaunch';
   /** Whether the guest ran before, so that running it again is resuming it. */
   #everRan = false;
@@ -61,6 +68,7 @@ export class Lifecycle {
   constructor(machine: RunnableMachine, options: LifecycleOptions) {
     this.#machine = machine;
     this.#options = options;
+    this.#actions = options.actions;
   }
 
   get status(): RunState {
@@ -115,13 +123,26 @@ export class Lifecycle {
     });
   }
 
+  /** QMP `set-action`. */
+  setActions(changes: Partial<RunActions>): void {
+    this.#actions = { ...this.#actions, ...changes };
+  }
+
+  /** QMP `system_powerdown`. */
+  powerdown(): Promise<void> {
+    return this.#serial(async () => this.#powerdown());
+  }
+
+  #powerdown(): void {
+    this.#options.emit('POWERDOWN');
+    this.#machine.pressPowerButton();
+  }
+
   /** QMP `system_reset`. With `-no-reboot` it ends the daemon, as in QEMU. */
   systemReset(): Promise<void> {
     return this.#serial(async () => {
       if (this.#status === 'finish-migrate') throw new QmpError('GenericError', 'Migration is not finalized yet');
-      const cause = { guest: false, reason: 'host-qmp-system-reset' } as const;
-      if (this.#options.noReboot) await this.#shutdown(cause);
-      else await this.#reset(cause);
+      await this.#reboot({ guest: false, reason: 'host-qmp-system-reset' });
     });
   }
 
@@ -134,8 +155,13 @@ export class Lifecycle {
   guestStop(vcpu: number, stop: GuestStop): void {
     // Noted at once: an operation under way that parks the vCPUs knows, when they are parked, all that they met.
     this.#stops.push({ vcpu, stop });
-    void this.#serial(() => this.#serveStops()).catch((error: Error) => {
-      this.#options.log.fatal({ vcpu, stop, err: error }, 'the guest stopped by itself and that could not be handled');
+    this.#unasked(`the guest stopped by itself (${stop.cause})`, () => this.#serveStops());
+  }
+
+  /** Does what follows from something that no command asked for. */
+  #unasked(what: string, operation: () => Promise<void>): void {
+    void this.#serial(operation).catch((error: Error) => {
+      this.#options.log.fatal({ err: error }, `${what} and that could not be handled: ${error.message}`);
       this.#options.exit(1);
     });
   }
@@ -149,12 +175,11 @@ export class Lifecycle {
   }
 
   async #serveStop(vcpu: number, stop: GuestStop): Promise<void> {
-    const { log, exit } = this.#options;
+    const { log, emit, exit } = this.#options;
     switch (stop.cause) {
       case 'reset':
         log.info({ vcpu, by: stop.by }, 'the guest asked for a reset');
-        if (this.#options.noReboot) await this.#shutdown({ guest: true, reason: 'guest-reset' });
-        else await this.#reset({ guest: true, reason: 'guest-reset' });
+        await this.#reboot(GUEST_RESET);
         return;
       case 'shutdown':
         log.info({ vcpu, by: stop.by }, 'the guest asked for a shutdown');
@@ -163,6 +188,15 @@ export class Lifecycle {
       case 'internal-error':
         log.error({ vcpu, details: stop.details }, `internal-error: ${stop.details}`);
         await this.#pause('internal-error');
+        return;
+      case 'panicked':
+        log.info({ vcpu }, 'the guest reported a panic');
+        await this.#panicked();
+        return;
+      case 'crash-loaded':
+        log.info({ vcpu }, 'the guest reported that it panicked and writes a crash dump');
+        emit('GUEST_CRASHLOADED', { action: 'run' });
+        await this.#goOn();
         return;
       case 'debug-exit':
         log.info({ vcpu, code: stop.code }, 'the guest ended the daemon by its debug-exit port');
@@ -216,17 +250,62 @@ export class Lifecycle {
   }
 
   /** A migration has arrived whole and is this side's now. */
-  arrived(runState: 'running' | 'paused' | 'prelaunch', pendingReset: boolean): Promise<void> {
+  arrived(runState: MigratedRunState, pendingReset: boolean): Promise<void> {
     return this.#serial(async () => {
       this.#everRan = runState !== 'prelaunch';
       if (runState === 'running' && this.#autostart) {
         await this.#run('running');
       } else {
-        this.#status = runState === 'prelaunch' ? 'prelaunch' : 'paused';
+        this.#status = runState === 'running' ? 'paused' : runState;
       }
       if (pendingReset) this.#stops.push({ vcpu: 0, stop: { cause: 'reset', by: 'the guest, as it was migrated' } });
       await this.#serveStops();
     });
+  }
+
+  /** The guest's watchdog expired. */
+  watchdogExpired(): void {
+    this.#unasked('the watchdog expired', async () => {
+      const action = this.#actions.watchdog;
+      this.#options.emit('WATCHDOG', { action });
+      switch (action) {
+        case 'reset':
+          return this.#reboot(GUEST_RESET);
+        case 'shutdown':
+          return this.#powerdown();
+        case 'poweroff':
+          return this.#options.exit(0);
+        case 'pause':
+          return this.running ? this.#pause('watchdog') : undefined;
+        case 'debug':
+          return this.#options.say('watchdog: timer fired');
+        case 'inject-nmi':
+          return this.#machine.injectNmi();
+        case 'none':
+          return;
+      }
+    });
+  }
+
+  /** QEMU's softmmu/runstate.c, qemu_system_guest_panicked. */
+  async #panicked(): Promise<void> {
+    const { panic, shutdown } = this.#actions;
+    const { emit } = this.#options;
+    if (panic === 'none') {
+      emit('GUEST_PANICKED', { action: 'run' });
+      await this.#goOn();
+    } else if (panic === 'pause' || (panic === 'shutdown' && shutdown === 'pause')) {
+      emit('GUEST_PANICKED', { action: 'pause' });
+      if (this.running) await this.#pause('guest-panicked');
+    } else {
+      emit('GUEST_PANICKED', { action: 'poweroff' });
+      await this.#shutdown({ guest: true, reason: 'guest-panic' });
+    }
+  }
+
+  /** The vCPU that stopped by itself runs again, if the others do. */
+  async #goOn(): Promise<void> {
+    if (this.running) await this.#machine.run(false);
   }
 
   async #run(status: RunState): Promise<void> {
@@ -243,10 +322,19 @@ export class Lifecycle {
     if (wasRunning) this.#options.emit('STOP');
   }
 
+  /** A reset, or the shutdown that takes its place. */
+  async #reboot(cause: Shutdown): Promise<void> {
+    if (this.#actions.reboot === 'shutdown') await this.#shutdown(cause);
+    else await this.#reset(cause);
+  }
+
   async #shutdown(cause: Shutdown): Promise<void> {
     this.announceShutdown(cause);
-    if (this.#options.noShutdown) await this.#pause('shutdown');
-    else this.#options.exit(0);
+    if (this.#actions.shutdown === 'pause') {
+      if (this.running) await this.#pause('shutdown');
+    } else {
+      this.#options.exit(cause.reason === 'guest-panic' && this.#actions.panic === 'exit-failure' ? 1 : 0);
+    }
   }
 
   async #reset(cause: EventData<'RESET'>): Promise<void> {

@@ -13,16 +13,8 @@ const MAX_BYTES = 16 * 1024 * KIB;
 const SHADOW_END = 0x100000;
 const SHADOW_MAX_BYTES = 128 * KIB;
 
-/**
- * 16-bit code at 0xf000:0, where the reset vector jumps to: non-maskable interrupts are made to return (vector 2), then it halts.
- * `cli; xor ax, ax; mov ds, ax; movw [8], 20; movw [10], 0xf000; 1: hlt; jmp 1b; iret`
- */
-const IDLE_CODE = [
-  ...[0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0xc7, 0x06, 0x08, 0x00, 0x14, 0x00],
-  ...[0xc7, 0x06, 0x0a, 0x00, 0x00, 0xf0, 0xf4, 0xeb, 0xfd, 0xcf],
-];
-/** `ljmp 0xf000:0` */
-const RESET_CODE = [0xea, 0x00, 0x00, 0x00, 0xf0];
+/** `1: cli; hlt; jmp 1b` */
+const IDLE_CODE = [0xfa, 0xf4, 0xeb, 0xfc];
 const RESET_VECTOR = 0xfff0;
 
 /** An image, and what tells it from another. */
@@ -38,8 +30,7 @@ function firmware(image: Uint8Array): Firmware {
 /** The firmware of a machine that was given none: a guest that runs and does nothing. */
 export function idleFirmware(): Firmware {
   const image = new Uint8Array(UNIT_BYTES);
-  image.set(IDLE_CODE);
-  image.set(RESET_CODE, RESET_VECTOR);
+  image.set(IDLE_CODE, RESET_VECTOR);
   return firmware(image);
 }
 

@@ -9,12 +9,13 @@ import { installKickHandler } from '../../kvm/signals.js';
 import { vmStateFromJson, vmStateToJson } from '../../kvm/state_json.js';
 import type { VcpuTraits } from '../../kvm/vcpu.js';
 import type { Vm } from '../../kvm/vm.js';
-import { createDeviceSetup, type DeviceOptions, PcDevices } from '../devices/pc_devices.js';
-import type { EntryRegisters, GuestStop, VcpuRequest, VcpuThreadData } from '../vcpu/messages.js';
+import { createDeviceSetup, type DeviceOptions, PcDevices, UNCONNECTED } from '../devices/pc_devices.js';
+import type { DeviceActivity, EntryRegisters, GuestStop, VcpuRequest, VcpuThreadData } from '../vcpu/messages.js';
 import { VcpuThread } from '../vcpu/vcpu_thread.js';
 import { createVcpuWords } from '../vcpu/words.js';
 import { vcpuCpuid } from './cpuid.js';
 import { type Firmware, shadowFirmware } from './firmware.js';
+import { WatchdogTimer } from './watchdog_timer.js';
 
 export interface MachineOptions {
   ramBytes: number;
@@ -28,6 +29,9 @@ export interface MachineOptions {
 export interface MachineListener {
   guestStop(vcpu: number, stop: GuestStop): void;
   serialActivity(): void;
+  /** The guest set its clock that many seconds ahead of the host's. */
+  rtcChanged(offsetSeconds: number): void;
+  watchdogExpired(): void;
   vcpuCrashed(vcpu: number, error: Error): void;
 }
 
@@ -54,10 +58,14 @@ export class Machine {
   readonly dirtyLogInitiallySet: boolean;
   /** The guest's clock at the last pause, while it is paused. */
   #pausedClock: bigint | undefined;
+  #running = false;
+  readonly #listener: MachineListener;
+  readonly #watchdog: WatchdogTimer | undefined;
   #disposed: Promise<void> | undefined;
 
   private constructor(
     parts: Pick<Machine, 'options' | 'ram' | 'rom' | 'vm' | 'devices' | 'vcpus' | 'dirtyLogInitiallySet'>,
+    listener: MachineListener,
   ) {
     this.options = parts.options;
     this.ram = parts.ram;
@@ -66,6 +74,12 @@ export class Machine {
     this.devices = parts.devices;
     this.vcpus = parts.vcpus;
     this.dirtyLogInitiallySet = parts.dirtyLogInitiallySet;
+    this.#listener = listener;
+    const { watchdog } = parts.devices;
+    if (watchdog) {
+      const guestClockNs = () => this.#pausedClock ?? this.vm.getClock();
+      this.#watchdog = new WatchdogTimer(watchdog, guestClockNs, () => listener.watchdogExpired());
+    }
   }
 
   /**
@@ -94,9 +108,8 @@ export class Machine {
       const { initiallySet } = vm.useManualDirtyLog();
       const setup = createDeviceSetup(options.ramBytes, options.devices);
       const devices = PcDevices.attach(setup, {
+        ...UNCONNECTED,
         setIrq: (gsi, level) => vm.irqLine(gsi, level),
-        requestReset: (by) => listener.guestStop(0, { cause: 'reset', by }),
-        debugExit: (code) => listener.guestStop(0, { cause: 'debug-exit', code }),
         wallClockMs: () => Date.now(),
         serialActivity: () => listener.serialActivity(),
       });
@@ -110,6 +123,7 @@ export class Machine {
       const supported = kvm.supportedCpuid();
       const tscDeadline = kvm.capability('KVM_CAP_TSC_DEADLINE_TIMER') > 0;
       const mmapSize = kvm.vcpuMmapSize();
+      let machine: Machine | undefined;
       const start = (id: number) => {
         const data: VcpuThreadData = {
           id,
@@ -124,7 +138,7 @@ export class Machine {
         };
         return VcpuThread.start(data, {
           guestStop: (vcpu, stop) => listener.guestStop(vcpu, stop),
-          serialActivity: () => listener.serialActivity(),
+          activity: (of) => machine?.activity(of),
           crashed: (vcpu, error) => listener.vcpuCrashed(vcpu, error),
         });
       };
@@ -135,7 +149,9 @@ export class Machine {
         await Promise.all(vcpus.map((vcpu) => vcpu.end()));
         throw failed.reason;
       }
-      return new Machine({ options, ram, rom, vm, devices, vcpus, dirtyLogInitiallySet: initiallySet });
+      const parts = { options, ram, rom, vm, devices, vcpus, dirtyLogInitiallySet: initiallySet };
+      machine = new Machine(parts, listener);
+      return machine;
     } catch (error) {
       for (const resource of acquired.reverse()) resource[Symbol.dispose]();
       throw error;
@@ -148,11 +164,15 @@ export class Machine {
       this.vm.setClock(this.#pausedClock);
       this.#pausedClock = undefined;
     }
+    this.#running = true;
+    this.#watchdog?.start();
     await this.#all({ type: 'run', resumed });
   }
 
   /** Parks all vCPUs; resolves when none of them runs guest code and no interrupt or I/O of theirs is under way. */
   async park(): Promise<void> {
+    this.#running = false;
+    this.#watchdog?.stop();
     await this.#all({ type: 'park' });
     this.#pausedClock ??= this.vm.getClock();
   }
@@ -216,12 +236,35 @@ export class Machine {
   /** Ends the threads, then gives back RAM and fds. Safe to call twice. */
   dispose(): Promise<void> {
     this.#disposed ??= (async () => {
+      this.#watchdog?.[Symbol.dispose]();
       await Promise.all(this.vcpus.map((vcpu) => vcpu.end()));
       this.vm[Symbol.dispose]();
       this.ram[Symbol.dispose]();
       this.rom[Symbol.dispose]();
     })();
     return this.#disposed;
+  }
+
+  /** Every vCPU gets a non-maskable interrupt. */
+  async injectNmi(): Promise<void> {
+    await this.#all({ type: 'nmi' });
+  }
+
+  /** A user presses the power button. */
+  pressPowerButton(): void {
+    this.devices.acpiPm.pressPowerButton();
+  }
+
+  /** A vCPU thread reports what a device did. */
+  activity(of: DeviceActivity): void {
+    if (of === 'serial') {
+      this.#listener.serialActivity();
+    } else if (of === 'rtc') {
+      const offset = this.devices.cmos.takeChange();
+      if (offset !== undefined) this.#listener.rtcChanged(offset);
+    } else if (this.#running) {
+      this.#watchdog?.start();
+    }
   }
 
   async #all(request: VcpuRequest): Promise<void> {

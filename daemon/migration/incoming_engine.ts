@@ -14,6 +14,7 @@ import {
   STREAM_VERSION,
   StreamError,
 } from '../../protocol/migration_stream.js';
+import { isMigratedRunState } from '../lifecycle/migrated_run_states.js';
 import type { ArrivedSection } from '../machine/machine.js';
 import { STATE_VERSION } from '../machine/state_version.js';
 import { Budget, MIN_BUFFER_BYTES } from './budget.js';
@@ -216,8 +217,8 @@ function arrivedDigest(body: Record<string, unknown>): Digest {
   const count = (member: string) => jsonUint(body[member], `DIGEST ${member}`, Number.MAX_SAFE_INTEGER);
   const { runState, pendingReset } = body;
   if (typeof pendingReset !== 'boolean') throw new LayoutError('DIGEST pendingReset', 'a boolean', pendingReset);
-  if (runState !== 'running' && runState !== 'paused' && runState !== 'prelaunch') {
-    throw new LayoutError('DIGEST runState', "'running', 'paused' or 'prelaunch'", runState);
+  if (!isMigratedRunState(runState)) {
+    throw new LayoutError('DIGEST runState', 'a state that a guest can arrive in', runState);
   }
   return {
     normalPages: count('normalPages'),

@@ -1,6 +1,7 @@
 /** What main and the migration threads say to each other. */
 import type { RamHandle } from '../../kvm/guest_ram.js';
 import type { Hello } from '../../protocol/migration_stream.js';
+import type { MigratedRunState } from '../lifecycle/migrated_run_states.js';
 import type { ArrivedSection, SavedSection } from '../machine/machine.js';
 import type { MigrationStage } from './errors.js';
 import type { EpochRecord } from './policy/epochs.js';
@@ -29,7 +30,7 @@ export interface Digest {
   normalPages: number;
   zeroPages: number;
   sections: number;
-  runState: 'running' | 'paused' | 'prelaunch';
+  runState: MigratedRunState;
   /** The guest asked for a reset in the moment it was paused. */
   pendingReset: boolean;
 }

@@ -7,6 +7,7 @@ import { GuestRam, PAGE_SIZE } from '../../kvm/guest_ram.js';
 import { finishConnect, POLLOUT, setBlocking, setNoDelay, waitFor } from '../../kvm/sockets.js';
 import { Vm } from '../../kvm/vm.js';
 import { type FrameName, MAX_FRAME_PAGES, MAX_RANGES, STREAM_VERSION } from '../../protocol/migration_stream.js';
+import { isMigratedRunState } from '../lifecycle/migrated_run_states.js';
 import type { SavedSection } from '../machine/machine.js';
 import { STATE_VERSION } from '../machine/state_version.js';
 import { Budget } from './budget.js';
@@ -194,7 +195,7 @@ export class OutgoingEngine {
       normalPages: sender.normalPages,
       zeroPages: sender.zeroPages,
       sections,
-      runState: migratedRunState(state.runState),
+      runState: isMigratedRunState(state.runState) ? state.runState : 'paused',
       pendingReset: state.pendingReset,
     };
     channel.sendJson('DIGEST', digest);
@@ -356,9 +357,4 @@ export class OutgoingEngine {
 
 function sendSection(channel: FrameChannel, { name, json }: SavedSection): void {
   channel.sendJson('STATE', `{"section":"${name}","version":${STATE_VERSION},"data":${json}}`);
-}
-
-/** The state a guest has on arrival: one that was stopped for whatever reason arrives paused. */
-function migratedRunState(runState: string): Digest['runState'] {
-  return runState === 'running' || runState === 'prelaunch' ? runState : 'paused';
 }

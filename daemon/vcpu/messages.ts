@@ -47,12 +47,12 @@ export type VcpuRequest =
 export interface VcpuAnswers {
   run: undefined;
   park: undefined;
+  nmi: undefined;
   save: string;
   load: undefined;
   reset: undefined;
   registers: VcpuRegisters;
   translate: (bigint | undefined)[];
-  nmi: undefined;
   'stats-fd': number;
   quit: undefined;
 }
@@ -61,13 +61,20 @@ export interface VcpuAnswers {
 export type GuestStop =
   | { cause: 'reset'; by: string }
   | { cause: 'shutdown'; by: string }
+  /** By the pvpanic device. */
+  | { cause: 'panicked' | 'crash-loaded' }
   | { cause: 'internal-error'; details: string }
   | { cause: 'debug-exit'; code: number };
+
+/**
+ * What main should look at. `serial`: bytes wait in the transmit ring, or there is room again for received ones; `watchdog`: it was started or
+ * stopped; `rtc`: the clock was set.
+ */
+export type DeviceActivity = 'serial' | 'watchdog' | 'rtc';
 
 export type VcpuMessage =
   | { type: 'ready'; threadId: number }
   | { type: 'answer'; request: number; value?: unknown; error?: string }
   /** The thread has parked itself. */
   | { type: 'guest-stop'; stop: GuestStop }
-  /** Bytes wait in the serial port's transmit ring, or there is room again for received ones. */
-  | { type: 'serial' };
+  | { type: 'activity'; of: DeviceActivity };

@@ -3,13 +3,13 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { RUN } from '../../kvm/abi.js';
 import { Mapping } from '../../kvm/memory.js';
 import { kickThread } from '../../kvm/signals.js';
-import type { GuestStop, VcpuAnswers, VcpuMessage, VcpuRequest, VcpuThreadData } from './messages.js';
+import type { DeviceActivity, GuestStop, VcpuAnswers, VcpuMessage, VcpuRequest, VcpuThreadData } from './messages.js';
 import { VCPU_STATE, WORD } from './words.js';
 
 /** What a vCPU thread may report by itself. */
 export interface VcpuListener {
   guestStop(vcpu: number, stop: GuestStop): void;
-  serialActivity(): void;
+  activity(of: DeviceActivity): void;
   /** The thread is gone; no request will be answered any more. */
   crashed(vcpu: number, error: Error): void;
 }
@@ -57,8 +57,8 @@ export class VcpuThread {
         case 'guest-stop':
           if (!this.#ended) listener.guestStop(this.id, message.stop);
           return;
-        case 'serial':
-          listener.serialActivity();
+        case 'activity':
+          listener.activity(message.of);
           return;
       }
     });

@@ -39,11 +39,20 @@ const host: DeviceHost = {
   requestReset: (by) => {
     guestStop ??= { cause: 'reset', by };
   },
+  requestShutdown: (by) => {
+    guestStop ??= { cause: 'shutdown', by };
+  },
+  guestPanicked: (cause) => {
+    guestStop ??= { cause };
+  },
   debugExit: (code) => {
     guestStop ??= { cause: 'debug-exit', code };
   },
   wallClockMs: () => Date.now(),
-  serialActivity: () => post({ type: 'serial' }),
+  guestClockNs: () => vm.getClock(),
+  watchdogChanged: () => post({ type: 'activity', of: 'watchdog' }),
+  rtcChanged: () => post({ type: 'activity', of: 'rtc' }),
+  serialActivity: () => post({ type: 'activity', of: 'serial' }),
 };
 const { bus } = PcDevices.attach(data.devices, host);
 
@@ -151,6 +160,9 @@ function serve(request: VcpuRequest): unknown {
     case 'park':
       park();
       return undefined;
+    case 'nmi':
+      vcpu.nmi();
+      return undefined;
     case 'save':
       mustBeParked('be saved');
       return JSON.stringify(vcpuStateToJson(vcpu.saveState()));
@@ -167,9 +179,6 @@ function serve(request: VcpuRequest): unknown {
       return vcpu.getRegisters();
     case 'translate':
       return vcpu.translate(request.addresses);
-    case 'nmi':
-      vcpu.nmi();
-      return undefined;
     case 'stats-fd':
       return vcpu.statsFd();
     case 'quit':

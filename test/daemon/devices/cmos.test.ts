@@ -241,3 +241,32 @@ t.test('a hostile document is refused, and the farthest legal offset still gives
     t.ok(time().every((v) => v >= 0 && v <= 0x99));
   }
 });
+
+t.test('setting the clock is reported with whole seconds ahead of the host, the last one if several', async (t) => {
+  const { host, cmos, write } = make();
+  t.equal(cmos.takeChange(), undefined);
+  write(B, 0x82);
+  write(SECONDS, 0x10);
+  t.equal(host.rtcChanges, 0, 'not while the clock is stopped');
+  write(B, 0x02);
+  t.equal(host.rtcChanges, 1);
+  write(SECONDS, 0x40);
+  t.equal(host.rtcChanges, 1, 'one report until somebody has looked');
+  t.equal(cmos.takeChange(), 40 - 58);
+  t.equal(cmos.takeChange(), undefined);
+  write(YEAR, 0x25);
+  t.equal(host.rtcChanges, 2);
+  t.equal(cmos.takeChange(), 366 * 86400 + 40 - 58, '29 February 2025 is 1 March');
+});
+
+t.test('neither a reset nor another machine’s state is a change of the clock', async (t) => {
+  const { host, cmos, write } = make();
+  write(SECONDS, 0x40);
+  cmos.takeChange();
+  const other = make();
+  other.cmos.load(cmos.save());
+  cmos.reset();
+  t.equal(cmos.takeChange(), undefined);
+  t.equal(other.cmos.takeChange(), undefined);
+  t.equal(host.rtcChanges, 1);
+});

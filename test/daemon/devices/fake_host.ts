@@ -7,7 +7,12 @@ export class FakeHost implements DeviceHost {
   readonly resets: string[] = [];
   readonly exits: number[] = [];
   nowMs = Date.UTC(2024, 1, 29, 23, 59, 58, 250);
+  clockNs = 5_000_000_000n;
   serialActivities = 0;
+  watchdogChanges = 0;
+  rtcChanges = 0;
+  readonly shutdowns: string[] = [];
+  readonly panics: string[] = [];
 
   setIrq(gsi: number, level: 0 | 1): void {
     this.irqs.push(`${gsi}=${level}`);
@@ -21,6 +26,26 @@ export class FakeHost implements DeviceHost {
 
   requestReset(reason: string): void {
     this.resets.push(reason);
+  }
+
+  requestShutdown(reason: string): void {
+    this.shutdowns.push(reason);
+  }
+
+  guestPanicked(what: string): void {
+    this.panics.push(what);
+  }
+
+  guestClockNs(): bigint {
+    return this.clockNs;
+  }
+
+  watchdogChanged(): void {
+    this.watchdogChanges++;
+  }
+
+  rtcChanged(): void {
+    this.rtcChanges++;
   }
 
   debugExit(code: number): void {

@@ -2,10 +2,11 @@ import fc from 'fast-check';
 import t from 'tap';
 import { DEBUG_EXIT_DEFAULTS, DebugExit } from '../../../daemon/devices/debug_exit.js';
 import { createDeviceSetup, type DeviceOptions, PcDevices } from '../../../daemon/devices/pc_devices.js';
+import { PVPANIC_DEFAULTS } from '../../../daemon/devices/pvpanic.js';
 import { ResetPorts } from '../../../daemon/devices/reset_ports.js';
 import { FakeHost } from './fake_host.js';
 
-function make(options: DeviceOptions = { debugExit: DEBUG_EXIT_DEFAULTS }) {
+function make(options: DeviceOptions = { debugExit: DEBUG_EXIT_DEFAULTS, pvpanic: PVPANIC_DEFAULTS, ib700: true }) {
   const setup = createDeviceSetup(2 ** 29, options);
   const host = new FakeHost();
   return { setup, host, devices: PcDevices.attach(setup, host) };
@@ -48,7 +49,7 @@ t.test('every device is reached through the bus', async (t) => {
 t.test('without the option there is no debug-exit port', async (t) => {
   const devices = PcDevices.attach(createDeviceSetup(2 ** 29), new FakeHost());
   t.notOk(pioOut(devices, 0x501, 1, Uint8Array.of(0)));
-  t.same(Object.keys(devices.versions()), ['i8042', 'reset-ports', 'cmos', 'serial0']);
+  t.same(Object.keys(devices.versions()), ['i8042', 'reset-ports', 'cmos', 'serial0', 'acpi-pm']);
 });
 
 t.test('the debug-exit port is as wide as it was asked to be', async (t) => {
@@ -146,7 +147,7 @@ t.test(
     b.devices.load(a.devices.save());
     t.same(b.host.irqs, [], 'loading alone touches no line');
     b.devices.reassertIrqs();
-    t.same(b.host.irqs, ['1=0', '4=1']);
+    t.same(b.host.irqs, ['1=0', '4=1', '9=0']);
     a.devices.load(make().devices.save());
     a.devices.reassertIrqs();
     t.equal(a.host.level(4), 0);

@@ -1,9 +1,14 @@
 import t from 'tap';
-import { type Emit, Lifecycle, type LifecycleOptions } from '../../../daemon/lifecycle/lifecycle.js';
-import type { Machine } from '../../../daemon/machine/machine.js';
+import type { RunActions } from '../../../daemon/lifecycle/actions.js';
+import {
+  type Emit,
+  Lifecycle,
+  type LifecycleOptions,
+  type RunnableMachine,
+} from '../../../daemon/lifecycle/lifecycle.js';
 
 /** A machine that only notes what is asked of it. `whileParking` is what happens to the guest before it stands still. */
-class FakeMachine {
+class FakeMachine implements RunnableMachine {
   readonly calls: string[] = [];
   whileParking: () => void = () => {};
 
@@ -20,22 +25,32 @@ class FakeMachine {
   async reset(): Promise<void> {
     this.calls.push('reset');
   }
+
+  pressPowerButton(): void {
+    this.calls.push('power button');
+  }
+
+  async injectNmi(): Promise<void> {
+    this.calls.push('nmi');
+  }
 }
 
 function make(options: Partial<LifecycleOptions> = {}) {
   const machine = new FakeMachine();
   const events: string[] = [];
   const exits: number[] = [];
+  const said: string[] = [];
   const log = { info() {}, error() {}, fatal() {} } as unknown as LifecycleOptions['log'];
-  const lifecycle = new Lifecycle(machine as unknown as Machine, {
-    noReboot: false,
-    noShutdown: false,
+  const lifecycle = new Lifecycle(machine, {
+    actions: { reboot: 'reset', shutdown: 'poweroff', panic: 'shutdown', watchdog: 'reset' },
+    say: (sentence) => said.push(sentence),
     log,
-    emit: ((event: string) => events.push(event)) as unknown as Emit,
+    emit: ((event: string, data?: { action?: string; reason?: string }) =>
+      events.push([event, data?.action].filter(Boolean).join(' '))) as unknown as Emit,
     exit: (code) => exits.push(code),
     ...options,
   });
-  return { machine, events, exits, lifecycle };
+  return { machine, events, exits, said, lifecycle };
 }
 
 t.test('two vCPUs that stop for one reset reset the machine once', async (t) => {
@@ -146,4 +161,89 @@ t.test('a kernel that cannot be loaded again leaves an internal error, not a gue
   t.equal(lifecycle.status, 'internal-error');
   t.same(events, ['RESUME', 'RESET', 'STOP']);
   await t.rejects(lifecycle.cont(), { message: 'Resetting the Virtual Machine is required' });
+});
+
+/** Resolves when everything asked for so far is done: an operation that changes nothing comes after it. */
+const settled = (lifecycle: Lifecycle) => lifecycle.migrationFailed();
+
+/** What a guest's panic leads to: events, state and exit codes. */
+async function panics(actions: Partial<RunActions>) {
+  const made = make();
+  await made.lifecycle.start(false);
+  made.lifecycle.setActions(actions);
+  made.lifecycle.guestStop(0, { cause: 'panicked' });
+  await settled(made.lifecycle);
+  return { events: made.events.slice(1), status: made.lifecycle.status, exits: made.exits, calls: made.machine.calls };
+}
+
+t.test('a panic pauses, shuts down, fails or is passed over, as the actions say', async (t) => {
+  t.match(await panics({ panic: 'pause' }), {
+    events: ['GUEST_PANICKED pause', 'STOP'],
+    status: 'guest-panicked',
+    exits: [],
+  });
+  t.match(await panics({}), { events: ['GUEST_PANICKED poweroff', 'SHUTDOWN'], exits: [0] });
+  t.match(await panics({ shutdown: 'pause' }), { events: ['GUEST_PANICKED pause', 'STOP'], status: 'guest-panicked' });
+  t.match(await panics({ panic: 'exit-failure' }), { events: ['GUEST_PANICKED poweroff', 'SHUTDOWN'], exits: [1] });
+  t.match(await panics({ panic: 'exit-failure', shutdown: 'pause' }), {
+    events: ['GUEST_PANICKED poweroff', 'SHUTDOWN', 'STOP'],
+    status: 'shutdown',
+    exits: [],
+  });
+  const none = await panics({ panic: 'none' });
+  t.match(none, { events: ['GUEST_PANICKED run'], status: 'running', exits: [] });
+  t.same(none.calls, ['reset', 'run', 'run'], 'the vCPU that reported it runs again');
+});
+
+t.test('a guest that writes a dump of itself runs on', async (t) => {
+  const { lifecycle, events, machine } = make();
+  await lifecycle.start(false);
+  lifecycle.guestStop(0, { cause: 'crash-loaded' });
+  await settled(lifecycle);
+  t.same(events, ['RESUME', 'GUEST_CRASHLOADED run']);
+  t.same(machine.calls, ['reset', 'run', 'run']);
+});
+
+t.test('a watchdog that expires does what its action says', async (t) => {
+  const expire = async (watchdog: RunActions['watchdog'], more: Partial<RunActions> = {}) => {
+    const made = make();
+    await made.lifecycle.start(false);
+    made.lifecycle.setActions({ watchdog, ...more });
+    made.lifecycle.watchdogExpired();
+    await settled(made.lifecycle);
+    const { events, exits, said, machine, lifecycle } = made;
+    return { events: events.slice(1), exits, said, calls: machine.calls.slice(2), status: lifecycle.status };
+  };
+  const quiet = { exits: [], said: [], calls: [], status: 'running' };
+  t.same(await expire('none'), { ...quiet, events: ['WATCHDOG none'] });
+  t.same(await expire('debug'), { ...quiet, events: ['WATCHDOG debug'], said: ['watchdog: timer fired'] });
+  t.same(await expire('inject-nmi'), { ...quiet, events: ['WATCHDOG inject-nmi'], calls: ['nmi'] });
+  t.same(await expire('shutdown'), { ...quiet, events: ['WATCHDOG shutdown', 'POWERDOWN'], calls: ['power button'] });
+  t.same(await expire('poweroff'), { ...quiet, events: ['WATCHDOG poweroff'], exits: [0] });
+  t.same(await expire('reset'), { ...quiet, events: ['WATCHDOG reset', 'RESET'], calls: ['park', 'reset', 'run'] });
+  t.same(await expire('reset', { reboot: 'shutdown' }), {
+    ...quiet,
+    events: ['WATCHDOG reset', 'SHUTDOWN'],
+    exits: [0],
+  });
+  t.same(await expire('pause'), { ...quiet, events: ['WATCHDOG pause', 'STOP'], calls: ['park'], status: 'watchdog' });
+});
+
+t.test('a shutdown that only pauses leaves a guest that is stopped already as it is', async (t) => {
+  const { lifecycle, events } = make();
+  await lifecycle.start(true);
+  lifecycle.setActions({ reboot: 'shutdown', shutdown: 'pause' });
+  await lifecycle.systemReset();
+  t.equal(lifecycle.status, 'prelaunch');
+  t.same(events, ['SHUTDOWN']);
+});
+
+t.test('a guest arrives in the state in which it was stopped', async (t) => {
+  for (const state of ['paused', 'prelaunch', 'shutdown', 'guest-panicked', 'watchdog'] as const) {
+    const { lifecycle, events } = make();
+    lifecycle.awaitMigration(false);
+    await lifecycle.arrived(state, false);
+    t.equal(lifecycle.status, state);
+    t.same(events, []);
+  }
 });

@@ -27,6 +27,8 @@ class Bench {
         bench.#changed();
       },
       serialActivity: () => bench.#drain(),
+      rtcChanged: () => undefined,
+      watchdogExpired: () => undefined,
       vcpuCrashed: (_vcpu, error) => t.fail(error.message),
     };
     bench.machine = await Machine.create(
@@ -229,7 +231,14 @@ t.test(
 
 t.test('more vCPUs than this host runs are refused with both numbers', { skip }, async (t) => {
   const before = openDescriptors();
-  const listener = { guestStop: () => {}, serialActivity: () => {}, vcpuCrashed: () => {} };
+  const nothing = () => undefined;
+  const listener: MachineListener = {
+    guestStop: nothing,
+    serialActivity: nothing,
+    rtcChanged: nothing,
+    watchdogExpired: nothing,
+    vcpuCrashed: nothing,
+  };
   await t.rejects(Machine.create({ ramBytes: MIB, vcpus: 100_000, firmware: idleFirmware(), devices: {} }, listener), {
     message: /^100000 vCPUs are more than this host's KVM runs \(\d+\)$/,
   });
