@@ -45,7 +45,7 @@ function render({ commands, events, types }, qemu) {
   for (const name of Object.keys(types).sort()) parts.push(type(name, types[name]));
   parts.push(
     '## Not offered\n',
-    `Commands of QEMU 7.2 that vmhostd answers with CommandNotFound: ${absent.map((name) => `\`${name}\``).join(', ')}.\n`,
+    `Commands of QEMU 7.2 that vmhostd answers with CommandNotFound:\n\n${absent.map((name) => `- \`${name}\``).join('\n')}\n`,
   );
   return parts.join('\n');
 }
@@ -118,8 +118,9 @@ function kind(node) {
   if (node.type === 'array') return `list of ${kind(node.items)}`;
   if (node.type !== 'integer') return node.type;
   const { minimum, maximum } = node;
-  const range = minimum === undefined && maximum === undefined ? '' : `, ${minimum ?? ''} … ${maximum ?? ''}`;
-  return `${node['x-qapi']}${range}`;
+  if (minimum === undefined && maximum === undefined) return node['x-qapi'];
+  if (maximum === undefined) return `${node['x-qapi']}, from ${minimum}`;
+  return `${node['x-qapi']}, ${minimum === undefined ? '' : `${minimum} `}to ${maximum}`;
 }
 
 const cell = (text) => text.replaceAll('|', '\\|');

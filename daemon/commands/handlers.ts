@@ -6,11 +6,13 @@ import { lifecycleCommands } from './lifecycle.js';
 import { machineCommands } from './machine.js';
 import { memoryCommands } from './memory.js';
 import { migrationCommands } from './migration.js';
+import { qomCommands } from './qom.js';
 import type { CommandTargets } from './targets.js';
 
 export function commandHandlers(targets: CommandTargets): CommandHandlers {
   return {
     ...absentCommands(targets),
+    ...qomCommands(targets),
     ...machineCommands(targets),
     ...lifecycleCommands(targets),
     ...migrationCommands(targets),

@@ -129,9 +129,17 @@ export class DaemonProcess {
   }
 }
 
+/** A QMP socket at `qmp`, and the pid file that `DaemonProcess.qmp` waits for. */
+export const QMP_SOCKET: readonly string[] = ['-qmp', 'unix:@/qmp,server=on,wait=off', '-pidfile', '@/pid'];
+
+/** Machines as QEMU takes them too. */
+export const MACHINE_NONE: readonly string[] = ['-machine', 'none', '-nodefaults', '-display', 'none'];
+export const MACHINE_PC: readonly string[] = [
+  ...['-machine', 'pc,usb=off', '-accel', 'kvm', '-m', '32', '-nodefaults', '-display', 'none', '-S'],
+];
+
 /** Arguments of a daemon with the built-in guest, its QMP socket at `qmp`, its pid file and, unless given, its serial port's file. */
 export function guestArgs(append: string, ...more: string[]): string[] {
-  const qmp = ['-qmp', 'unix:@/qmp,server=on,wait=off', '-pidfile', '@/pid'];
   const serial = more.includes('-serial') ? [] : ['-serial', 'file:@/serial'];
-  return ['-m', '64', '-kernel', GUEST, '-append', append, ...qmp, ...serial, ...more];
+  return ['-m', '64', '-kernel', GUEST, '-append', append, ...QMP_SOCKET, ...serial, ...more];
 }

@@ -1,42 +1,18 @@
 /** Queries of a running daemon: what it has, and truthfully what it has not, in QEMU's shapes; beside QEMU's own answers where it is installed. */
 import t, { type Test } from 'tap';
 import type { QmpClient } from '../../../client/qmp_client.js';
-import { QmpError } from '../../../client/qmp_client.js';
-import { DaemonProcess } from '../../helpers/daemon.js';
+import { answer } from '../../helpers/answers.js';
+import { DaemonProcess, MACHINE_NONE, MACHINE_PC, QMP_SOCKET } from '../../helpers/daemon.js';
 import { noKvm } from '../../helpers/daemons.js';
 import { noQemu72, startQemu } from '../../helpers/qemu.js';
 
-const SOCKET = ['-qmp', 'unix:@/qmp,server=on,wait=off', '-pidfile', '@/pid'];
-const NONE = ['-machine', 'none', '-nodefaults', '-display', 'none'];
-const PC = [
-  '-machine',
-  'pc,usb=off',
-  '-accel',
-  'kvm',
-  '-m',
-  '32',
-  '-smp',
-  '2',
-  '-nodefaults',
-  '-display',
-  'none',
-  '-S',
-];
+/** Two vCPUs: the last is listed first. */
+const PC = [...MACHINE_PC, '-smp', '2'];
 
 async function daemon(t: Test, args: readonly string[]): Promise<QmpClient> {
-  const client = await new DaemonProcess(t, [...args, ...SOCKET]).qmp();
+  const client = await new DaemonProcess(t, [...args, ...QMP_SOCKET]).qmp();
   t.teardown(() => client.close());
   return client;
-}
-
-/** What comes back: a value, or the class and text of the refusal. */
-async function answer(client: QmpClient, command: string, args: object = {}): Promise<unknown> {
-  try {
-    return await client.executeRaw(command, args);
-  } catch (error) {
-    if (error instanceof QmpError) return `${error.class}: ${error.desc}`;
-    throw error;
-  }
 }
 
 const EMPTY = [
@@ -70,7 +46,7 @@ const REFUSED: ReadonlyArray<[string, object, string]> = [
 ];
 
 t.test('a machine of type none tells what it has not', async (t) => {
-  const client = await daemon(t, NONE);
+  const client = await daemon(t, MACHINE_NONE);
   for (const command of EMPTY) t.same(await answer(client, command), [], command);
   for (const [command, args, text] of REFUSED) t.equal(await answer(client, command, args), text);
   t.equal(
@@ -101,7 +77,7 @@ t.test('a PC tells its vCPUs and its memory', { skip: noKvm() }, async (t) => {
   t.same(await answer(client, 'query-current-machine'), { 'wakeup-suspend-support': false });
   const places = await client.execute('query-hotpluggable-cpus');
   t.match(places, [
-    { 'vcpus-count': 1, props: { 'core-id': 1 }, 'qom-path': '/machine/unattached/device[1]' },
+    { 'vcpus-count': 1, props: { 'core-id': 1 }, 'qom-path': '/machine/unattached/device[2]' },
     { 'vcpus-count': 1, props: { 'core-id': 0 }, 'qom-path': '/machine/unattached/device[0]' },
   ]);
   const fast = await client.execute('query-cpus-fast');
@@ -142,7 +118,7 @@ const SAME: ReadonlyArray<readonly [string, object?]> = [
 ];
 
 for (const [name, args, skip] of [
-  ['none', NONE, false],
+  ['none', MACHINE_NONE, false],
   ['pc', PC, noKvm()],
 ] as const) {
   t.test(`a machine of type ${name} answers as QEMU's does`, { skip: noQemu72() || skip }, async (t) => {

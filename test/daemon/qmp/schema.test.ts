@@ -2,15 +2,14 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
-import { DaemonProcess } from '../../helpers/daemon.js';
+import { DaemonProcess, MACHINE_NONE, QMP_SOCKET } from '../../helpers/daemon.js';
 import { noQemu72, startQemu } from '../../helpers/qemu.js';
 import { type Entity, SchemaReader } from '../../helpers/schema_shapes.js';
 
-const NONE = ['-machine', 'none', '-qmp', 'unix:@/qmp,server=on,wait=off', '-pidfile', '@/pid'];
 const DIFFERENCES = new URL('../../../../test/daemon/qmp/schema_differences.txt', import.meta.url);
 
 async function ask(t: Test) {
-  const client = await new DaemonProcess(t, NONE).qmp();
+  const client = await new DaemonProcess(t, [...MACHINE_NONE, ...QMP_SOCKET]).qmp();
   t.teardown(() => client.close());
   return client;
 }
@@ -67,7 +66,7 @@ t.test('the questions that libvirt asks of a schema have answers', async (t) => 
 
 t.test('commands and events have QEMU’s members, but for the differences listed', { skip: noQemu72() }, async (t) => {
   const ours = new SchemaReader((await (await ask(t)).execute('query-qmp-schema')) as Entity[]);
-  const qemu = await startQemu(t, ['-machine', 'none', '-nodefaults', '-display', 'none']);
+  const qemu = await startQemu(t, MACHINE_NONE);
   const theirs = new SchemaReader((await qemu.execute('query-qmp-schema')) as Entity[]);
   const differences: string[] = [];
   for (const name of [...ours.commands, ...ours.events]) {
