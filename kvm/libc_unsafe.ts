@@ -49,12 +49,16 @@ const raw = {
   connect: bind('int connect(int fd, void *address, unsigned int length)'),
   shutdown: bind('int shutdown(int fd, int how)'),
   getsockname: bind('int getsockname(int fd, void *address, void *length)'),
+  getpeername: bind('int getpeername(int fd, void *address, void *length)'),
   getsockopt: bind('int getsockopt(int fd, int level, int name, void *value, void *length)'),
   setsockopt: bind('int setsockopt(int fd, int level, int name, void *value, unsigned int length)'),
   send: bind('intptr_t send(int fd, uintptr_t address, size_t length, int flags)'),
   recv: bind('intptr_t recv(int fd, uintptr_t address, size_t length, int flags)'),
   sendmsg: bind('intptr_t sendmsg(int fd, uintptr_t message, int flags)'),
   recvmsg: bind('intptr_t recvmsg(int fd, uintptr_t message, int flags)'),
+  sendBytes: bind('intptr_t send(int fd, void *buffer, size_t length, int flags)'),
+  epoll_create1: bind('int epoll_create1(int flags)'),
+  epoll_ctl: bind('int epoll_ctl(int epoll, int operation, int fd, void *event)'),
   sendfile: bind('intptr_t sendfile(int out, int in, void *offset, size_t count)'),
   poll: bind('int poll(void *fds, unsigned long count, int timeout)'),
   sigaction: bind('int sigaction(int signal, void *action, uintptr_t old)'),
@@ -104,6 +108,8 @@ export const connect = (fd: number, address: Bytes): number => result(raw.connec
 export const shutdown = (fd: number, how: number): number => result(raw.shutdown(fd, how));
 export const getsockname = (fd: number, address: Bytes, length: Bytes): number =>
   result(raw.getsockname(fd, address, length));
+export const getpeername = (fd: number, address: Bytes, length: Bytes): number =>
+  result(raw.getpeername(fd, address, length));
 export const getsockopt = (fd: number, level: number, name: number, value: Bytes, length: Bytes): number =>
   result(raw.getsockopt(fd, level, name, value, length));
 export const setsockopt = (fd: number, level: number, name: number, value: Bytes): number =>
@@ -116,6 +122,13 @@ export const recv = (fd: number, address: number, length: number, flags: number)
 export const sendmsg = (fd: number, message: number, flags: number): number => result(raw.sendmsg(fd, message, flags));
 /** `message` is the address of a `struct msghdr`. */
 export const recvmsg = (fd: number, message: number, flags: number): number => result(raw.recvmsg(fd, message, flags));
+/** send(2) of a buffer. */
+export const sendBytes = (fd: number, buffer: Bytes, flags: number): number =>
+  result(raw.sendBytes(fd, buffer, buffer.byteLength, flags));
+export const epoll_create1 = (flags: number): number => result(raw.epoll_create1(flags));
+/** `event` is a `struct epoll_event`. */
+export const epoll_ctl = (epoll: number, operation: number, fd: number, event: Bytes): number =>
+  result(raw.epoll_ctl(epoll, operation, fd, event));
 /** `offset` holds the s64 file offset; the kernel advances it. */
 export const sendfile = (out: number, input: number, offset: Bytes, count: number): number =>
   result(raw.sendfile(out, input, offset, count));

@@ -10,10 +10,12 @@ const SOCK_STREAM = 1;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
+const SO_TYPE = 3;
 const SO_ERROR = 4;
 const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
 const SO_SNDTIMEO = 21;
+const SO_ACCEPTCONN = 30;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const IPPROTO_TCP = 6;
@@ -28,6 +30,7 @@ const EINPROGRESS = 115;
 /** What a socket buffer may be set to: the kernel doubles it, in an int (net/core/sock.c). */
 const MAX_BUFFER_SETTING = 0x3fff_ffff;
 const ENOTCONN = 107;
+const ENOTSOCK = 88;
 
 export const MSG_NOSIGNAL = 0x4000;
 export const MSG_WAITALL = 0x100;
@@ -44,10 +47,12 @@ export type SocketAddress =
 export function encodeAddress(address: SocketAddress): DataView {
   if (address.kind === 'unix') {
     const path = Buffer.from(address.path);
-    if (path.length === 0 || path.length > 107 || path.includes(0)) {
+    // A path that begins with a NUL is an abstract name, which has no other NUL at its end (unix(7)).
+    const abstract = path[0] === 0;
+    if (path.length === 0 || path.length > 107 || path.includes(0, abstract ? 1 : 0)) {
       throw new RangeError(`UNIX socket path '${address.path}' must have 1 to 107 bytes`);
     }
-    const view = new DataView(new ArrayBuffer(2 + path.length + 1));
+    const view = new DataView(new ArrayBuffer(2 + path.length + (abstract ? 0 : 1)));
     view.setUint16(0, AF_UNIX, true);
     new Uint8Array(view.buffer).set(path, 2);
     return view;
@@ -119,15 +124,16 @@ function newSocket(address: SocketAddress, flags = 0): number {
 
 /**
  * Listens on `address`.
+ * @param backlog how many may wait to be accepted
  * @returns the fd and, for TCP, the port the kernel chose
  * @throws SysError naming bind or listen
  */
-export function listenOn(address: SocketAddress): { fd: number; port: number } {
+export function listenOn(address: SocketAddress, backlog = 1): { fd: number; port: number } {
   const fd = newSocket(address, SOCK_NONBLOCK);
   try {
     if (address.kind === 'tcp') check('setsockopt', setInt(fd, SOL_SOCKET, SO_REUSEADDR, 1));
     check('bind', libc.bindSocket(fd, encodeAddress(address)));
-    check('listen', libc.listen(fd, 1));
+    check('listen', libc.listen(fd, backlog));
     return { fd, port: address.kind === 'tcp' ? localPort(fd) : 0 };
   } catch (error) {
     libc.close(fd);
@@ -136,11 +142,65 @@ export function listenOn(address: SocketAddress): { fd: number; port: number } {
 }
 
 function localPort(fd: number): number {
-  const view = new DataView(new ArrayBuffer(28));
+  const address = localAddress(fd);
+  return address?.kind === 'tcp' ? address.port : 0;
+}
+
+type AddressCall = (fd: number, address: DataView, length: DataView) => number;
+
+function addressOf(name: string, call: AddressCall, fd: number): SocketAddress | undefined {
+  const view = new DataView(new ArrayBuffer(110)); // sockaddr_un, the largest
   const length = new DataView(new ArrayBuffer(4));
-  length.setUint32(0, 28, true);
-  check('getsockname', libc.getsockname(fd, view, length));
-  return view.getUint16(2, false);
+  length.setUint32(0, view.byteLength, true);
+  check(name, call(fd, view, length));
+  return decodeAddress(view, length.getUint32(0, true));
+}
+
+/** What a `struct sockaddr_*` of `length` bytes says; undefined for a family that is neither UNIX nor IP. */
+export function decodeAddress(view: DataView, length: number): SocketAddress | undefined {
+  const bytes = Buffer.from(view.buffer, view.byteOffset, Math.min(length, view.byteLength));
+  switch (view.getUint16(0, true)) {
+    case AF_UNIX: {
+      const path = bytes.subarray(2);
+      // An abstract name begins with a NUL and is as long as it is; a path ends with one.
+      const end = path.indexOf(0);
+      return { kind: 'unix', path: (end > 0 ? path.subarray(0, end) : path).toString() };
+    }
+    case AF_INET:
+      return { kind: 'tcp', host: [...bytes.subarray(4, 8)].join('.'), port: view.getUint16(2, false) };
+    case AF_INET6: {
+      const words = Array.from({ length: 8 }, (_, i) => view.getUint16(8 + 2 * i, false).toString(16));
+      // The canonical form, with its `::`, is the URL parser's too.
+      return {
+        kind: 'tcp',
+        host: new URL(`http://[${words.join(':')}]`).hostname.slice(1, -1),
+        port: view.getUint16(2, false),
+      };
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** Where a socket is. */
+export function localAddress(fd: number): SocketAddress | undefined {
+  return addressOf('getsockname', libc.getsockname, fd);
+}
+
+/** Where a connected socket's peer is. */
+export function peerAddress(fd: number): SocketAddress | undefined {
+  return addressOf('getpeername', libc.getpeername, fd);
+}
+
+/** What an fd is: undefined where it is open and no stream socket. @throws SysError where it is not open */
+export function socketRole(fd: number): 'listening' | 'other' | undefined {
+  try {
+    if (getInt(fd, SOL_SOCKET, SO_TYPE) !== SOCK_STREAM) return undefined;
+    return getInt(fd, SOL_SOCKET, SO_ACCEPTCONN) === 1 ? 'listening' : 'other';
+  } catch (error) {
+    if ((error as SysError).errno === ENOTSOCK) return undefined;
+    throw error;
+  }
 }
 
 /** Accepts one connection: its fd, or undefined where none is waiting. */

@@ -1,11 +1,12 @@
-import { connect, createServer, type Server, type Socket } from 'node:net';
-import { listenUnix } from '../sockets/unix_listener.js';
+import type { Duplex } from 'node:stream';
+import { connectTo } from '../sockets/connect.js';
+import { SocketListener } from '../sockets/socket_listener.js';
 import { type Chardev, PendingInput } from './chardev.js';
 
 /** A UNIX socket: one peer at a time. Output while nobody is connected is dropped. */
 export class SocketChardev implements Chardev {
-  #server: Server | undefined;
-  #peer: Socket | undefined;
+  #listener: SocketListener | undefined;
+  #peer: Duplex | undefined;
   readonly #input: PendingInput;
   readonly #connected: Promise<void>;
   #wake: () => void = () => undefined;
@@ -23,26 +24,21 @@ export class SocketChardev implements Chardev {
   /** Listens at `path`; with `wait`, resolves once somebody is connected. */
   static async listen(path: string, wait: boolean): Promise<SocketChardev> {
     const chardev = new SocketChardev();
-    const server = createServer((socket) => chardev.#adopt(socket));
-    await listenUnix(server, path);
-    chardev.#server = server;
+    chardev.#listener = await SocketListener.listen(
+      { kind: 'unix', path },
+      { connection: (stream) => chardev.#adopt(stream), failed: () => undefined },
+    );
     if (wait) await chardev.#connected;
     return chardev;
   }
 
-  static connect(path: string): Promise<SocketChardev> {
-    return new Promise((resolve, reject) => {
-      const socket = connect(path);
-      socket.once('error', (error) => reject(new Error(`could not connect to ${path}: ${error.message}`)));
-      socket.once('connect', () => {
-        const chardev = new SocketChardev();
-        chardev.#adopt(socket);
-        resolve(chardev);
-      });
-    });
+  static async connect(path: string): Promise<SocketChardev> {
+    const chardev = new SocketChardev();
+    chardev.#adopt(await connectTo({ kind: 'unix', path }));
+    return chardev;
   }
 
-  #adopt(socket: Socket): void {
+  #adopt(socket: Duplex): void {
     if (this.#peer) {
       socket.destroy(); // the line is taken
       return;
@@ -50,6 +46,7 @@ export class SocketChardev implements Chardev {
     this.#peer = socket;
     this.#wake();
     socket.on('data', (chunk: Buffer) => this.#input.arrived(chunk));
+    socket.on('end', () => socket.end());
     socket.on('error', () => socket.destroy()); // a peer that goes away is no fault of the guest's
     socket.on('close', () => {
       this.#peer = undefined;
@@ -79,7 +76,6 @@ export class SocketChardev implements Chardev {
 
   async close(): Promise<void> {
     this.#peer?.destroy();
-    const server = this.#server;
-    if (server) await new Promise<void>((resolve) => server.close(() => resolve()));
+    this.#listener?.[Symbol.dispose]();
   }
 }

@@ -11,7 +11,7 @@ import type {
 import type { Emit, Lifecycle } from '../lifecycle/lifecycle.js';
 import type { DaemonLog } from '../log.js';
 import type { Machine } from '../machine/machine.js';
-import { removeStaleSocket } from '../sockets/unix_listener.js';
+import { removeStaleSocket } from '../sockets/stale_socket.js';
 import { DEFAULT_BUFFER_BYTES, MIN_BUFFER_BYTES } from './budget.js';
 import { Capabilities } from './capabilities.js';
 import { Incoming } from './incoming.js';

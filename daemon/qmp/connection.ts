@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { JsonReader, type JsonResult } from '../../protocol/json_reader.js';
 import { encodeJson } from '../../protocol/json_writer.js';
 import type { Command } from '../../protocol/qmp_commands.js';
@@ -52,7 +52,7 @@ function nextTurn(): Promise<void> {
  */
 export class QmpConnection {
   readonly id: number;
-  readonly #socket: Socket;
+  readonly #socket: Duplex;
   readonly #host: ConnectionHost;
   readonly #session: QmpSession;
   readonly #reader = new JsonReader();
@@ -68,12 +68,13 @@ export class QmpConnection {
   #wakers: Array<() => void> = [];
   readonly #passedFds = new PassedFds();
 
-  constructor(id: number, socket: Socket, host: ConnectionHost) {
+  constructor(id: number, socket: Duplex, host: ConnectionHost) {
     this.id = id;
     this.#socket = socket;
     this.#host = host;
     this.#session = new QmpSession((name) => host.find(name));
-    socket.on('data', (chunk: Buffer, fds: readonly number[] = []) => this.#data(chunk, fds));
+    socket.on('data', (chunk: Buffer) => this.#data(chunk));
+    socket.on('fds', (fds: readonly number[]) => this.#arrived.push({ fds }));
     socket.on('end', () => this.#end());
     socket.on('drain', () => {
       this.#wake();
@@ -130,8 +131,7 @@ export class QmpConnection {
     clearTimeout(timer);
   }
 
-  #data(chunk: Uint8Array, fds: readonly number[]): void {
-    if (fds.length > 0) this.#arrived.push({ fds });
+  #data(chunk: Uint8Array): void {
     for (const input of this.#reader.feed(chunk)) this.#arrived.push(input);
     void this.#pump();
     this.#flow();

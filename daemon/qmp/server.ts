@@ -1,4 +1,5 @@
-import { createServer, type Server, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { SocketAddress } from '../../kvm/sockets.js';
 import { encodeJson } from '../../protocol/json_writer.js';
 import { type Command, eventMessage, findCommand } from '../../protocol/qmp_commands.js';
 import { NEGOTIATION } from '../../protocol/qmp_dispatch.js';
@@ -13,7 +14,7 @@ import {
   type VersionInfo,
 } from '../../schemas/generated/qmp.js';
 import { NamedFds } from '../fds/named_fds.js';
-import { listenUnix } from '../sockets/unix_listener.js';
+import { SocketListener } from '../sockets/socket_listener.js';
 import { type CommandContext, QmpConnection } from './connection.js';
 import { EventLimits, type Timers } from './event_limits.js';
 import { CLIENT_LIMITS, type ClientLimits, FLUSH_MS, MAX_CLIENTS } from './limits.js';
@@ -30,11 +31,6 @@ export type CommandHandlers = {
     context: CommandContext,
   ) => CommandReturns<C> | Promise<CommandReturns<C>>;
 };
-
-/** Where a server listens. Port 0 takes any free port. */
-export type QmpAddress =
-  | { readonly kind: 'unix'; readonly path: string }
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
 
 export interface QmpServerOptions {
   readonly handlers: CommandHandlers;
@@ -65,7 +61,7 @@ export class QmpServer {
   readonly #options: QmpServerOptions;
   readonly #limits: ClientLimits;
   readonly #handlers: ReadonlyMap<string, Handler>;
-  readonly #servers = new Set<Server>();
+  readonly #listeners = new Set<SocketListener>();
   readonly #fds = new Set<NamedFds>();
   readonly #connections = new Set<QmpConnection>();
   readonly #now: () => number;
@@ -102,21 +98,23 @@ export class QmpServer {
    * Listens on one more address; resolves with the address bound. Rejects with one sentence when it cannot be bound.
    * A UNIX socket gets mode 0600, replaces a socket file that nobody listens on, and is removed by close().
    */
-  async listen(address: QmpAddress, { pretty = false }: { pretty?: boolean } = {}): Promise<QmpAddress> {
+  async listen(address: SocketAddress, { pretty = false }: { pretty?: boolean } = {}): Promise<SocketAddress> {
     if (this.#closing) throw new Error('the QMP server is closed');
-    const server = createServer({ allowHalfOpen: true, noDelay: true });
-    server.maxConnections = this.#options.maxClients ?? MAX_CLIENTS;
     const fds = new NamedFds();
     this.#fds.add(fds);
-    server.on('connection', (socket) => this.#accept(socket, pretty, fds));
-    server.on('drop', () => this.#options.log.warn({ address }, 'QMP client refused: too many are connected'));
-    if (address.kind === 'unix') await listenUnix(server, address.path);
-    else await listenTcp(server, address.host, address.port);
-    server.on('error', (err) => this.#options.log.error({ address, err }, 'QMP socket failed'));
-    this.#servers.add(server);
-    const bound = server.address();
-    const actual =
-      typeof bound === 'object' && bound && address.kind === 'tcp' ? { ...address, port: bound.port } : address;
+    const listener = await SocketListener.listen(address, {
+      connection: (stream) => {
+        if (this.#connections.size < (this.#options.maxClients ?? MAX_CLIENTS)) {
+          this.#accept(stream, pretty, fds);
+          return;
+        }
+        this.#options.log.warn({ address }, 'QMP client refused: too many are connected');
+        stream.destroy();
+      },
+      failed: (err) => this.#options.log.error({ address, err }, `QMP clients cannot be accepted: ${err.message}`),
+    });
+    this.#listeners.add(listener);
+    const actual = listener.address ?? address;
     this.#options.log.info({ address: actual }, 'QMP is listening');
     return actual;
   }
@@ -186,13 +184,12 @@ export class QmpServer {
     this.#draining = true;
     this.#eventLimits[Symbol.dispose]();
     this.serve();
-    const stopped = [...this.#servers].map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
+    for (const listener of this.#listeners) listener[Symbol.dispose]();
     await Promise.all([...this.#connections].map((connection) => connection.close(FLUSH_MS)));
-    await Promise.all(stopped);
     for (const fds of this.#fds) fds[Symbol.dispose]();
   }
 
-  #accept(socket: Socket, pretty: boolean, fds: NamedFds): void {
+  #accept(socket: Duplex, pretty: boolean, fds: NamedFds): void {
     this.#clientCame();
     if (this.#closing) {
       socket.destroy();
@@ -234,16 +231,4 @@ export class QmpServer {
     const names = Object.keys(COMMANDS) as CommandName[];
     return names.filter((name) => name === NEGOTIATION || (this.#handlers.get(name) && this.#find(name)));
   }
-}
-
-function listenTcp(server: Server, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const failed = (cause: Error) =>
-      reject(new Error(`cannot listen on tcp:${host}:${port}: ${cause.message}`, { cause }));
-    server.once('error', failed);
-    server.listen({ host, port, exclusive: true }, () => {
-      server.off('error', failed);
-      resolve();
-    });
-  });
 }

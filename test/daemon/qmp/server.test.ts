@@ -201,7 +201,7 @@ t.test('TCP is served as well, on the port that was free', async (t) => {
   socket.destroy();
   await t.rejects(
     modelServer().listen({ kind: 'tcp', host: '127.0.0.1', port: address.port }),
-    /cannot listen on tcp:127.0.0.1:\d+: /,
+    /^Failed to listen on 127.0.0.1:\d+: Address already in use$/,
   );
 });
 

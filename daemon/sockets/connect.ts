@@ -1,0 +1,44 @@
+/** Connections to sockets of others. */
+import { closeSync } from 'node:fs';
+import { type SysError, strerror } from '../../kvm/errors.js';
+import { FdWatcher } from '../../kvm/fd_watcher_unsafe.js';
+import { finishConnect, type SocketAddress, setNoDelay, startConnect } from '../../kvm/sockets.js';
+import { socketIo } from './fd_io.js';
+import { FdStream } from './fd_stream.js';
+
+/** Connects to `address`. @throws Error in QEMU's words, with the cause */
+export async function connectTo(address: SocketAddress): Promise<FdStream> {
+  const name = address.kind === 'unix' ? address.path : `${address.host}:${address.port}`;
+  const failed = (error: unknown) => {
+    const { errno, message } = error as SysError;
+    return new Error(`Failed to connect to '${name}': ${errno === undefined ? message : strerror(errno)}`);
+  };
+  let fd: number;
+  try {
+    fd = startConnect(address);
+  } catch (error) {
+    throw failed(error);
+  }
+  try {
+    await connected(fd);
+    if (address.kind === 'tcp') setNoDelay(fd);
+  } catch (error) {
+    closeSync(fd);
+    throw failed(error);
+  }
+  return new FdStream(fd, socketIo);
+}
+
+async function connected(fd: number): Promise<void> {
+  let watcher: FdWatcher | undefined;
+  try {
+    await new Promise<void>((resolve) => {
+      watcher = new FdWatcher(fd, () => resolve());
+      watcher.watch(false, true);
+    });
+  } finally {
+    watcher?.[Symbol.dispose]();
+  }
+  const errno = finishConnect(fd);
+  if (errno !== 0) throw Object.assign(new Error(strerror(errno)), { errno });
+}
