@@ -104,7 +104,8 @@ export class QmpServer {
     this.#fds.add(fds);
     const listener = await SocketListener.listen(address, {
       connection: (stream) => {
-        if (this.#connections.size < (this.#options.maxClients ?? MAX_CLIENTS)) {
+        const clients = this.#connections.size + (this.#early?.length ?? 0);
+        if (clients < (this.#options.maxClients ?? MAX_CLIENTS)) {
           this.#accept(stream, pretty, fds);
           return;
         }

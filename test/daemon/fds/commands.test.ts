@@ -14,10 +14,12 @@ const NO_FD = 'No file descriptor supplied via SCM_RIGHTS';
 async function serve(t: Tap, options: { running?: boolean } = {}) {
   const path = socketPath(t);
   const fdSets = new FdSets();
+  let wake: () => void = () => undefined;
   const server = modelServer({
     handlers: fdCommands({ fdSets } as CommandTargets),
     lastClientGone: () => {
       if (options.running) fdSets.clear();
+      wake();
     },
   });
   t.teardown(() => server.close());
@@ -45,7 +47,15 @@ async function serve(t: Tap, options: { running?: boolean } = {}) {
     }
     return [...counts.keys()].sort().join(' ');
   };
-  return { path, file, held, server };
+  /** Closes the one client; resolves once the server has seen it. */
+  const gone = async (client: FdClient) => {
+    const seen = new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+    client.close();
+    await seen;
+  };
+  return { path, file, held, server, gone };
 }
 
 type Tap = { teardown(action: () => unknown): unknown };
@@ -91,13 +101,7 @@ t.test(
   'names outlive their client; what it passed without using does not, nor do sets while the guest runs',
   async (t) => {
     const options = { running: false };
-    const { path, file, held, server } = await serve(t, options);
-    const gone = async (client: FdClient) => {
-      const before = held();
-      client.close();
-      while (held() === before && before.includes('loose')) await new Promise((resolve) => setImmediate(resolve));
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    };
+    const { path, file, held, server, gone } = await serve(t, options);
     const first = await FdClient.negotiated(path);
     t.same(await first.execute('getfd', { fdname: 'n' }, [file('named')]), {});
     t.match(await first.execute('add-fd', { opaque: 'o' }, [file('set')]), { 'fdset-id': 0 });
