@@ -21,12 +21,13 @@ export function qemuVersion(): string | undefined {
   }
 }
 
-/** A source whose guest waits for `cont`, and a destination that listens on a free port of the loopback. */
+/** A source (with more arguments if need be) whose guest waits for `cont`, and a destination that listens on a free port of the loopback. */
 export async function startPair(
   host: HostName,
   { ramMib, load }: Scenario,
   dir: string,
   onSpawn: (vm: VmProcess) => void,
+  sourceArgs: readonly string[] = [],
 ): Promise<{ source: VmProcess; destination: VmProcess }> {
   const machine = ['-m', `${ramMib}`, '-kernel', GUEST, '-append', `${load} hb=${HEARTBEAT_MS}`];
   const [command, first] =
@@ -36,7 +37,7 @@ export async function startPair(
   const start = (name: string, ...last: string[]) =>
     VmProcess.start({ name, dir, command, args: [...first, ...machine, ...last] }, onSpawn);
   const [source, destination] = await Promise.all([
-    start(`${host}-source`, '-S'),
+    start(`${host}-source`, '-S', ...sourceArgs),
     start(`${host}-destination`, '-incoming', 'tcp:127.0.0.1:0'),
   ]);
   return { source, destination };

@@ -52,7 +52,8 @@ export function parseOptions(args: readonly string[]): BenchOptions {
   };
 }
 
-function positive(option: string, text: string): number {
+/** @throws Error with one sentence naming option and value */
+export function positive(option: string, text: string): number {
   const value = /^\d{1,6}$/.test(text) ? Number(text) : 0;
   if (value < 1) throw new Error(`${option}: '${text}' is no number from 1 on`);
   return value;

@@ -12,6 +12,11 @@ export function median(values: readonly number[]): number {
   return low === undefined || high === undefined ? Number.NaN : (low + high) / 2;
 }
 
+/** The value below which the share `q` of some sorted numbers lies, by nearest rank. NaN of none. */
+export function quantile(sorted: readonly number[], q: number): number {
+  return sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)] ?? Number.NaN;
+}
+
 interface Measure {
   readonly name: string;
   readonly of: (figures: Figures) => number | undefined;
