@@ -42,6 +42,7 @@ const raw = {
   read: bind('intptr_t read(int fd, void *buffer, size_t length)'),
   write: bind('intptr_t write(int fd, void *buffer, size_t length)'),
   pread: bind('intptr_t pread(int fd, uintptr_t address, size_t length, int64_t offset)'),
+  preadBytes: bind('intptr_t pread(int fd, void *buffer, size_t length, int64_t offset)'),
   socket: bind('int socket(int domain, int type, int protocol)'),
   bind: bind('int bind(int fd, void *address, unsigned int length)'),
   listen: bind('int listen(int fd, int backlog)'),
@@ -99,6 +100,8 @@ export const write = (fd: number, buffer: Bytes): number => result(raw.write(fd,
 /** pread into an address. */
 export const pread = (fd: number, address: number, length: number, offset: number): number =>
   result(raw.pread(fd, address, length, offset));
+export const preadBytes = (fd: number, buffer: Bytes, offset: number): number =>
+  result(raw.preadBytes(fd, buffer, buffer.byteLength, offset));
 export const socket = (domain: number, type: number, protocol: number): number =>
   result(raw.socket(domain, type, protocol));
 export const bindSocket = (fd: number, address: Bytes): number => result(raw.bind(fd, address, address.byteLength));

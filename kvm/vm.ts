@@ -173,6 +173,11 @@ export class Vm implements Disposable {
     return { initiallySet: (flags & KVM_DIRTY_LOG_INITIALLY_SET) !== 0 };
   }
 
+  /** A new fd of the VM's statistics (stats.ts); the caller closes it. */
+  statsFd(): number {
+    return check('KVM_GET_STATS_FD', libc.ioctl(this.fd, IOCTL.KVM_GET_STATS_FD));
+  }
+
   /** Copies the log of one slot to `bitmapAddress` (64 pages a word, the slot's size rounded up). */
   getDirtyLog(slot: number, bitmapAddress: number): void {
     const view = new DataView(new ArrayBuffer(16));

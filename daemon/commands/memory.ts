@@ -1,6 +1,7 @@
 /** Commands that read the guest's memory, or prod its vCPUs from outside. */
 import { genericError } from '../../protocol/qmp_errors.js';
 import type { CommandHandlers } from '../qmp/server.js';
+import { queryStats, queryStatsSchemas } from '../stats/kvm_stats.js';
 import type { CommandTargets } from './targets.js';
 
 export function memoryCommands({ machine, inspection }: CommandTargets): CommandHandlers {
@@ -11,5 +12,7 @@ export function memoryCommands({ machine, inspection }: CommandTargets): Command
       if (!machine) throw genericError('this feature or command is not currently supported');
       await machine.injectNmi();
     },
+    'query-stats': (filter) => queryStats(machine, filter),
+    'query-stats-schemas': () => queryStatsSchemas(machine),
   };
 }
