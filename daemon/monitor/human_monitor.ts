@@ -7,11 +7,12 @@ import { findCommand } from '../../protocol/qmp_commands.js';
 import { commandNotFound, genericError, invalidParameter, QmpError, texts } from '../../protocol/qmp_errors.js';
 import type { CommandName, CommandReturns } from '../../schemas/generated/qmp.js';
 import { NamedFds } from '../fds/named_fds.js';
-import type { Machine } from '../machine/machine.js';
+import type { GuestMemory } from '../memory/guest_memory.js';
 import type { CommandContext } from '../qmp/connection.js';
 import type { CommandHandlers } from '../qmp/server.js';
 import { findHmpCommand, type HmpCommand, type MonitorContext, type Terminal } from './command.js';
 import { MemoryFormatMemory } from './memory_format.js';
+import { registerValue } from './registers.js';
 import { HmpSyntaxError, Scanner } from './scanner.js';
 import { HMP_COMMANDS } from './table.js';
 
@@ -19,8 +20,7 @@ import { HMP_COMMANDS } from './table.js';
 const MAX_OUTPUT_CHARS = 16 << 20;
 
 export interface HumanMonitorOptions {
-  /** Undefined for `-machine none`. */
-  readonly machine: Machine | undefined;
+  readonly memory: GuestMemory;
   readonly handlers: CommandHandlers;
 }
 
@@ -41,13 +41,14 @@ export class HumanMonitor {
 
   /** A context for the lines of one view: it keeps the current CPU. @param request of whoever the lines come from */
   context(view: MonitorView, request: CommandContext): MonitorContext {
-    const { machine, handlers } = this.#options;
+    const { memory, handlers } = this.#options;
     const context: MonitorContext = {
-      machine,
+      memory,
       cpuIndex: 0,
       terminal: view.terminal,
       format: this.#format,
-      register: async () => undefined,
+      register: async (name) =>
+        memory.hasVcpu(context.cpuIndex) ? registerValue(await memory.registers(context.cpuIndex), name) : undefined,
       print: (text) => view.print(text),
       room: () => view.room(),
       qmp: (name, args = {}) => callQmp(handlers, name, args, request),
@@ -65,7 +66,7 @@ export class HumanMonitor {
     // As in QEMU the line has a monitor of its own, which nobody can pass file descriptors to.
     const own: CommandContext = { ...request, fds: new NamedFds(), takeFd: () => undefined };
     const context = this.context({ terminal: undefined, print, room: nextTurn }, own);
-    if (cpuIndex !== undefined && !this.#options.machine?.vcpus[Number(cpuIndex)]) {
+    if (cpuIndex !== undefined && !this.#options.memory.hasVcpu(cpuIndex)) {
       throw invalidParameter('cpu-index', 'a CPU number');
     }
     context.cpuIndex = Number(cpuIndex ?? 0n);

@@ -4,6 +4,8 @@ import { command, type HmpCommand, type MonitorContext } from './command.js';
 import { BASIC_COMMANDS } from './commands/basics.js';
 import { INFO_MACHINE } from './commands/info_machine.js';
 import { INFO_MIGRATION } from './commands/info_migration.js';
+import { INFO_REGISTERS } from './commands/info_registers.js';
+import { MEMORY_COMMANDS } from './commands/memory.js';
 import { MIGRATION_COMMANDS } from './commands/migration.js';
 import { RUN_STATE_COMMANDS } from './commands/run_state.js';
 import { showHelp } from './help.js';
@@ -22,7 +24,7 @@ const info = command({
   name: 'info',
   params: '[subcommand]',
   help: 'show the state of something',
-  children: [...INFO_MACHINE, ...INFO_MIGRATION],
+  children: [...INFO_MACHINE, INFO_REGISTERS, ...INFO_MIGRATION],
   run: (_, monitor) => showHelp(HMP_COMMANDS, 'info', monitor),
 });
 
@@ -32,4 +34,5 @@ export const HMP_COMMANDS: readonly HmpCommand[] = [
   ...BASIC_COMMANDS,
   ...RUN_STATE_COMMANDS,
   ...MIGRATION_COMMANDS,
+  ...MEMORY_COMMANDS,
 ];

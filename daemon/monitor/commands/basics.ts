@@ -1,7 +1,7 @@
 /** Commands of the monitor itself. */
 import { command } from '../command.js';
 import { formatValue } from '../memory_format.js';
-import { integer, long, memoryFormat } from '../parameters.js';
+import { integer, long, memoryFormat, word } from '../parameters.js';
 
 export const BASIC_COMMANDS = [
   command({
@@ -10,7 +10,7 @@ export const BASIC_COMMANDS = [
     help: 'choose the current CPU',
     args: { index: integer },
     run({ index }, monitor) {
-      if (monitor.machine?.vcpus[index]) monitor.cpuIndex = index;
+      if (monitor.memory.hasVcpu(index)) monitor.cpuIndex = index;
       else monitor.print('invalid CPU index\n');
     },
   }),
@@ -20,5 +20,19 @@ export const BASIC_COMMANDS = [
     help: 'show the value of an expression ($reg: a register of the current CPU)',
     args: { format: memoryFormat, value: long },
     run: ({ format, value }, { print }) => print(`${formatValue(format.letter, value)}\n`),
+  }),
+  command({
+    name: 'getfd',
+    params: 'name',
+    help: 'name the file descriptor that came over SCM_RIGHTS',
+    args: { fdname: word() },
+    run: ({ fdname }, { qmp }) => qmp('getfd', { fdname }),
+  }),
+  command({
+    name: 'closefd',
+    params: 'name',
+    help: 'close a file descriptor that was given a name',
+    args: { fdname: word() },
+    run: ({ fdname }, { qmp }) => qmp('closefd', { fdname }),
   }),
 ];

@@ -1,10 +1,21 @@
 /** `info` about the machine and the monitor. */
+import type { CommandName } from '../../../schemas/generated/qmp.js';
 import { versionInfo } from '../../version.js';
 import { command, type HmpCommand } from '../command.js';
 
 /** What QEMU shows of things this machine has none of. */
 function nothing(name: string, help: string, text = ''): HmpCommand {
   return command({ name, help, run: (_, { print }) => print(text) });
+}
+
+/** A QMP command that is made for `info`: it returns the very text. */
+function humanReadable(name: string, help: string, qmpName: CommandName & `x-query-${string}`): HmpCommand {
+  return command({
+    name,
+    help,
+    run: async (_, { qmp, print }) =>
+      print(((await qmp(qmpName)) as { 'human-readable-text': string })['human-readable-text']),
+  });
 }
 
 export const INFO_MACHINE = [
@@ -55,16 +66,51 @@ export const INFO_MACHINE = [
     },
   }),
   command({
+    name: 'hotpluggable-cpus',
+    help: 'CPUs by their places',
+    async run(_, { qmp, print }) {
+      print('Hotpluggable CPUs:\n');
+      for (const cpu of await qmp('query-hotpluggable-cpus')) {
+        print(`  type: "${cpu.type}"\n  vcpus_count: "${cpu['vcpus-count']}"\n`);
+        if (cpu['qom-path'] !== undefined) print(`  qom_path: "${cpu['qom-path']}"\n`);
+        print('  CPUInstance Properties:\n');
+        for (const [name, value] of Object.entries(cpu.props)) print(`    ${name}: "${value}"\n`);
+      }
+    },
+  }),
+  command({
+    name: 'memory_size_summary',
+    help: "size of the guest's memory",
+    async run(_, { qmp, print }) {
+      const { 'base-memory': base, 'plugged-memory': plugged } = await qmp('query-memory-size-summary');
+      print(`base memory: ${base}\n`);
+      if (plugged !== undefined) print(`plugged memory: ${plugged}\n`);
+    },
+  }),
+  command({
     name: 'history',
     help: 'lines typed so far',
     run(_, { print, terminal }) {
       for (const [index, line] of (terminal?.history ?? []).entries()) print(`${index}: '${line}'\n`);
     },
   }),
+  command({
+    name: 'balloon',
+    help: 'the balloon device: there is none',
+    async run(_, { qmp, print }) {
+      const { actual } = await qmp('query-balloon');
+      print(`balloon: actual=${BigInt(actual) >> 20n}\n`);
+    },
+  }),
   nothing('block', 'block devices: there are none'),
   nothing('blockstats', 'statistics of block devices: there are none'),
   nothing('block-jobs', 'jobs on block devices: there are none', 'No active jobs\n'),
+  nothing('iothreads', 'I/O threads: there are none'),
+  nothing('memory-devices', 'memory devices: there are none'),
+  nothing('mice', 'mice: there are none', 'No mouse devices connected\n'),
   nothing('network', 'network devices: there are none'),
-  nothing('numa', 'NUMA nodes: there are none', '0 nodes\n'),
   nothing('pci', 'PCI devices: there are none'),
+  nothing('tpm', 'TPM devices: there are none'),
+  humanReadable('numa', 'NUMA nodes', 'x-query-numa'),
+  humanReadable('usb', 'USB devices: there are none', 'x-query-usb'),
 ];

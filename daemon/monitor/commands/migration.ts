@@ -1,8 +1,14 @@
 /** Commands about migration. */
 import type { MigrationInfo } from '../../../schemas/generated/qmp.js';
 import { command, type MonitorContext } from '../command.js';
-import { flag, integer, onOff, word } from '../parameters.js';
-import { capabilityNames, checkWord, migrationParameterNames, migrationParameterValue } from '../values.js';
+import { flag, integer, onOff, optional, word } from '../parameters.js';
+import {
+  capabilityNames,
+  checkWord,
+  migrationParameterNames,
+  migrationParameterValue,
+  migrationStatuses,
+} from '../values.js';
 
 /** How often a `migrate` that waits for its end looks whether it came. */
 const POLL_MS = 100;
@@ -76,7 +82,54 @@ const setMplm = command({
     }),
 });
 
+const announceSelf = command({
+  name: 'announce_self',
+  params: '[interfaces] [id]',
+  help: 'announce the guest on its networks: it has none',
+  args: { interfaces: optional(word()), id: optional(word()) },
+  async run({ interfaces, id }, { qmp }) {
+    const parameters = await qmp('query-migrate-parameters');
+    const members = ['initial', 'max', 'rounds', 'step'] as const;
+    await qmp('announce-self', {
+      ...Object.fromEntries(members.map((name) => [name, BigInt(parameters[`announce-${name}`] as bigint)])),
+      ...(interfaces === undefined ? {} : { interfaces: interfaces.split(',') }),
+      ...(id === undefined ? {} : { id }),
+    });
+  },
+});
+
+const migrateContinue = command({
+  name: 'migrate_continue',
+  params: 'state',
+  help: 'go on with a migration that waits in this state',
+  args: { state: word() },
+  async run({ state }, { qmp }) {
+    checkWord(migrationStatuses(), state);
+    await qmp('migrate-continue', { state });
+  },
+  complete: async ({ length }) => (length === 0 ? migrationStatuses() : []),
+});
+
 export const MIGRATION_COMMANDS = [
+  announceSelf,
+  migrateContinue,
+  command({
+    name: 'migrate_pause',
+    help: 'pause a post-copy migration: there is none',
+    run: (_, { qmp }) => qmp('migrate-pause'),
+  }),
+  command({
+    name: 'migrate_recover',
+    params: 'uri',
+    help: 'go on with a paused post-copy migration: there is none',
+    args: { uri: word() },
+    run: ({ uri }, { qmp }) => qmp('migrate-recover', { uri }),
+  }),
+  command({
+    name: 'migrate_start_postcopy',
+    help: 'change over to post-copy, which is not supported',
+    run: (_, { qmp }) => qmp('migrate-start-postcopy'),
+  }),
   migrate,
   command({
     name: 'migrate_cancel',

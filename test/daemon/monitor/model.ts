@@ -1,5 +1,6 @@
 /** A human monitor over handlers that a test makes up: no machine, no daemon. */
 import { NamedFds } from '../../../daemon/fds/named_fds.js';
+import { GuestMemory } from '../../../daemon/memory/guest_memory.js';
 import { HumanMonitor } from '../../../daemon/monitor/human_monitor.js';
 import type { CommandContext } from '../../../daemon/qmp/connection.js';
 import type { CommandHandlers } from '../../../daemon/qmp/server.js';
@@ -12,7 +13,7 @@ export const REQUEST: CommandContext = {
 };
 
 export function modelMonitor(handlers: CommandHandlers = {}): HumanMonitor {
-  return new HumanMonitor({ machine: undefined, handlers });
+  return new HumanMonitor({ memory: new GuestMemory(undefined), handlers });
 }
 
 /** What a line shows through `human-monitor-command`. */
