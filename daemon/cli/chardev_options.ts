@@ -70,6 +70,9 @@ const BACKENDS: Readonly<Record<string, (args: KeyValues) => ChardevBackend>> = 
   socket: (args) => ({ kind: 'socket', address: socketAddress(args), ...server(args) }),
 };
 
+/** The kinds that `-chardev` makes. */
+export const CHARDEV_KINDS: readonly string[] = Object.keys(BACKENDS);
+
 /** An id as QEMU takes it (util/id.c). */
 function identifier(option: string, id: string | undefined): string {
   if (id === undefined) throw new UsageError(`${option}: 'id=' is missing`);

@@ -1,6 +1,7 @@
 /** QMP commands and who does them, an area a file. Each is one line or two: the work is elsewhere. */
 import type { CommandHandlers } from '../qmp/server.js';
 import { absentCommands } from './absent.js';
+import { commandLineCommands } from './command_line.js';
 import { fdCommands } from './fds.js';
 import { lifecycleCommands } from './lifecycle.js';
 import { machineCommands } from './machine.js';
@@ -12,6 +13,7 @@ import type { CommandTargets } from './targets.js';
 export function commandHandlers(targets: CommandTargets): CommandHandlers {
   return {
     ...absentCommands(targets),
+    ...commandLineCommands,
     ...qomCommands(targets),
     ...machineCommands(targets),
     ...lifecycleCommands(targets),
