@@ -79,6 +79,7 @@ export class Daemon {
             guestStop: (vcpu: number, stop: GuestStop) => parts.lifecycle?.guestStop(vcpu, stop),
             rtcChanged: (offset) => emit('RTC_CHANGE', { offset, 'qom-path': rtcQomPath(options.vcpus) }),
             watchdogExpired: () => parts.lifecycle?.watchdogExpired(),
+            warn: (sentence) => say(`warning: ${sentence}`),
             vcpuCrashed: (vcpu, error) => {
               log.fatal({ vcpu, err: error }, `the thread of vCPU ${vcpu} crashed: ${error.message}`);
               end(1);
@@ -199,6 +200,7 @@ async function createGuest(
     {
       ramBytes: options.ramBytes,
       vcpus: options.vcpus,
+      cpu: options.cpu,
       devices: machineDevices(options),
       firmware: options.bios === undefined ? idleFirmware() : readFirmware(options.bios),
     },

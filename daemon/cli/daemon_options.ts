@@ -1,4 +1,6 @@
 /** What the command line says, in types. */
+
+import { type CpuChoice, HOST_CPU } from '../machine/cpu_models.js';
 import type { ChardevOption, MonitorOption } from './chardev_options.js';
 import type { DeviceOption } from './device_options.js';
 import type { CpuTopology } from './topology.js';
@@ -24,8 +26,7 @@ export interface MemoryBackend {
 export interface DaemonOptions {
   /** `none`: no vCPU and no RAM. */
   machine: { type: 'pc' | 'none'; memoryBackend?: MemoryBackend };
-  /** `-cpu`, as it was written. */
-  cpu?: string;
+  cpu: CpuChoice;
   ramBytes: number;
   /** How many vCPUs there are: all that the topology has room for. */
   vcpus: number;
@@ -62,6 +63,7 @@ const ZERO_UUID = '00000000-0000-0000-0000-000000000000';
 export function defaultOptions(): DaemonOptions {
   return {
     machine: { type: 'pc' },
+    cpu: HOST_CPU,
     ramBytes: DEFAULT_RAM_BYTES,
     vcpus: 1,
     topology: { sockets: 1, dies: 1, cores: 1, threads: 1 },

@@ -1,4 +1,6 @@
 /** What the machine is. */
+import { CPU_MODELS } from '../machine/cpu_models.js';
+import { parseCpu } from './cpu_option.js';
 import type { MemoryBackend } from './daemon_options.js';
 import { parseDevice } from './device_options.js';
 import { KeyValues } from './key_values.js';
@@ -131,10 +133,10 @@ export const machineOptions: OptionSpecs = {
   '-M': MACHINE,
   '-accel': { form: 'kvm', help: "accelerator: the kernel's", apply: accel },
   '-cpu': {
-    form: 'MODEL[,FEATURE=on|off]',
-    help: 'CPU model',
+    form: 'MODEL[,+FEATURE][,-FEATURE][,FEATURE=on|off]',
+    help: `${CPU_MODELS.map(({ name }) => name).join(', ')} (default host), with features added or taken away`,
     apply: (draft, value) => {
-      draft.cpu = value;
+      draft.cpu = parseCpu(value);
     },
   },
   '-m': { form: '[size=]SIZE', help: 'guest memory, whole MiB (512, 512M, 2G; default 128M)', apply: memory },

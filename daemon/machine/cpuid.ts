@@ -1,4 +1,4 @@
-/** The CPUID each vCPU sees: what the host's KVM supports, with each vCPU's own identity. */
+/** The CPUID each vCPU sees: the CPU model's, with each vCPU's own identity. */
 import type { KvmCpuidEntry } from '../../kvm/structs.js';
 
 const ECX_X2APIC = 1 << 21;
@@ -7,26 +7,33 @@ const ECX_HYPERVISOR = 1 << 31;
 const EDX_HTT = 1 << 28;
 
 /**
+ * What a guest can be given here: what KVM lists, and what it offers without listing it.
+ * @param tscDeadline whether KVM offers the APIC's deadline timer
+ */
+export function offeredCpuid(supported: readonly KvmCpuidEntry[], tscDeadline: boolean): KvmCpuidEntry[] {
+  return supported.map((leaf) => {
+    if (leaf.function !== 0x1) return leaf;
+    return {
+      ...leaf,
+      ecx: (leaf.ecx | ECX_X2APIC | ECX_HYPERVISOR | (tscDeadline ? ECX_TSC_DEADLINE : 0)) >>> 0,
+    };
+  });
+}
+
+/**
  * Leaves of one vCPU.
- * @param supported from KVM_GET_SUPPORTED_CPUID
+ * @param leaves of the CPU model
  * @param apicId this vCPU's number, which is also its APIC id
  * @param vcpus how many there are: one socket, one thread a core
- * @param tscDeadline whether KVM offers the APIC's deadline timer (it does not list the bit itself)
  */
-export function vcpuCpuid(
-  supported: readonly KvmCpuidEntry[],
-  apicId: number,
-  vcpus: number,
-  tscDeadline: boolean,
-): KvmCpuidEntry[] {
+export function vcpuCpuid(leaves: readonly KvmCpuidEntry[], apicId: number, vcpus: number): KvmCpuidEntry[] {
   const apicBits = Math.ceil(Math.log2(Math.max(vcpus, 1)));
-  return supported.map((leaf) => {
+  return leaves.map((leaf) => {
     const entry = { ...leaf };
     switch (leaf.function) {
       case 0x1:
         // Intel SDM vol. 2A, CPUID leaf 01H: EBX[31:24] initial APIC id, EBX[23:16] logical processors.
         entry.ebx = ((leaf.ebx & 0xffff) | ((vcpus & 0xff) << 16) | ((apicId & 0xff) << 24)) >>> 0;
-        entry.ecx = (leaf.ecx | ECX_X2APIC | ECX_HYPERVISOR | (tscDeadline ? ECX_TSC_DEADLINE : 0)) >>> 0;
         if (vcpus > 1) entry.edx = (leaf.edx | EDX_HTT) >>> 0;
         break;
       case 0xb:

@@ -13,13 +13,15 @@ import { createDeviceSetup, type DeviceOptions, PcDevices, UNCONNECTED } from '.
 import type { DeviceActivity, EntryRegisters, GuestStop, VcpuRequest, VcpuThreadData } from '../vcpu/messages.js';
 import { VcpuThread } from '../vcpu/vcpu_thread.js';
 import { createVcpuWords } from '../vcpu/words.js';
-import { vcpuCpuid } from './cpuid.js';
+import { type CpuChoice, resolveCpu } from './cpu_models.js';
+import { offeredCpuid, vcpuCpuid } from './cpuid.js';
 import { type Firmware, shadowFirmware } from './firmware.js';
 import { WatchdogTimer } from './watchdog_timer.js';
 
 export interface MachineOptions {
   ramBytes: number;
   vcpus: number;
+  cpu: CpuChoice;
   devices: DeviceOptions;
   /** What the first vCPU starts in where no kernel is entered: `-bios`, or code that does nothing. */
   firmware: Firmware;
@@ -33,6 +35,8 @@ export interface MachineListener {
   rtcChanged(offsetSeconds: number): void;
   watchdogExpired(): void;
   vcpuCrashed(vcpu: number, error: Error): void;
+  /** The machine is not all that was asked for. */
+  warn(sentence: string): void;
 }
 
 /** One part of a machine's state as it leaves: JSON text of an object, small enough for one frame of a migration stream. */
@@ -120,8 +124,12 @@ export class Machine {
         getTscKhz: vm.capability('KVM_CAP_GET_TSC_KHZ') > 0,
         setTscKhz: vm.capability('KVM_CAP_TSC_CONTROL') > 0,
       };
-      const supported = kvm.supportedCpuid();
       const tscDeadline = kvm.capability('KVM_CAP_TSC_DEADLINE_TIMER') > 0;
+      const { leaves, missing } = resolveCpu(options.cpu, offeredCpuid(kvm.supportedCpuid(), tscDeadline));
+      for (const feature of options.cpu.check || options.cpu.enforce ? missing : []) {
+        listener.warn(`host doesn't support requested feature: ${feature}`);
+      }
+      if (options.cpu.enforce && missing.length > 0) throw new Error("Host doesn't support requested features");
       const mmapSize = kvm.vcpuMmapSize();
       let machine: Machine | undefined;
       const start = (id: number) => {
@@ -131,7 +139,7 @@ export class Machine {
           vcpuFd: vm.createVcpu(id),
           mmapSize,
           traits,
-          cpuid: vcpuCpuid(supported, id, options.vcpus, tscDeadline),
+          cpuid: vcpuCpuid(leaves, id, options.vcpus),
           words: createVcpuWords(),
           ram: ram.handle,
           devices: setup,

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { loadKernel } from '../../../daemon/boot/load_kernel.js';
+import { HOST_CPU } from '../../../daemon/machine/cpu_models.js';
 import { idleFirmware } from '../../../daemon/machine/firmware.js';
 import { Machine, type MachineListener } from '../../../daemon/machine/machine.js';
 import type { EntryRegisters, GuestStop } from '../../../daemon/vcpu/messages.js';
@@ -27,12 +28,19 @@ class Bench {
         bench.#changed();
       },
       serialActivity: () => bench.#drain(),
+      warn: () => undefined,
       rtcChanged: () => undefined,
       watchdogExpired: () => undefined,
       vcpuCrashed: (_vcpu, error) => t.fail(error.message),
     };
     bench.machine = await Machine.create(
-      { ramBytes: 32 * MIB, vcpus, firmware: idleFirmware(), devices: { debugExit: { iobase: 0xf4, iosize: 4 } } },
+      {
+        ramBytes: 32 * MIB,
+        vcpus,
+        cpu: HOST_CPU,
+        firmware: idleFirmware(),
+        devices: { debugExit: { iobase: 0xf4, iosize: 4 } },
+      },
       listener,
     );
     t.teardown(() => bench.machine.dispose());
@@ -235,12 +243,16 @@ t.test('more vCPUs than this host runs are refused with both numbers', { skip },
   const listener: MachineListener = {
     guestStop: nothing,
     serialActivity: nothing,
+    warn: nothing,
     rtcChanged: nothing,
     watchdogExpired: nothing,
     vcpuCrashed: nothing,
   };
-  await t.rejects(Machine.create({ ramBytes: MIB, vcpus: 100_000, firmware: idleFirmware(), devices: {} }, listener), {
-    message: /^100000 vCPUs are more than this host's KVM runs \(\d+\)$/,
-  });
+  await t.rejects(
+    Machine.create({ ramBytes: MIB, vcpus: 100_000, cpu: HOST_CPU, firmware: idleFirmware(), devices: {} }, listener),
+    {
+      message: /^100000 vCPUs are more than this host's KVM runs \(\d+\)$/,
+    },
+  );
   t.strictSame(openDescriptors(), before);
 });
