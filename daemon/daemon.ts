@@ -114,7 +114,7 @@ export class Daemon {
       const fdSets = new FdSets();
       const targets = { options, machine, lifecycle, migrations, inspection, fdSets, quit: () => end(0) };
       const handlers = commandHandlers(targets);
-      const monitor = new HumanMonitor({ memory: inspection.memory, handlers });
+      const monitor = new HumanMonitor({ memory: inspection.memory, machine, handlers });
       server = new QmpServer({
         handlers: { ...handlers, ...monitorCommands(monitor) },
         version: versionInfo,
