@@ -4,7 +4,7 @@ import { loadKernel } from './boot/load_kernel.js';
 import { openChardev } from './chardev/open.js';
 import { SerialConsole } from './chardev/serial_console.js';
 import type { ChardevBackend } from './cli/chardev_options.js';
-import type { DaemonOptions } from './cli/daemon_options.js';
+import { type DaemonOptions, ZERO_UUID } from './cli/daemon_options.js';
 import { findDevice } from './cli/device_options.js';
 import { commandHandlers } from './commands/handlers.js';
 import { monitorCommands } from './commands/monitor.js';
@@ -102,6 +102,7 @@ export class Daemon {
         lifecycle,
         log,
         emit,
+        uuid: options.uuid === ZERO_UUID ? undefined : options.uuid,
         incoming: options.incoming !== undefined,
         onOutgoingFailed: say,
         onIncomingFailed: (cause) => {
@@ -163,7 +164,7 @@ export class Daemon {
     }
     if (wait) await Promise.race([this.#server.firstClient(), interrupted]);
     if (incoming === undefined) await this.#lifecycle.start(paused);
-    else if (incoming !== 'defer') await this.#migrations.receive(incoming);
+    else if (incoming !== 'defer') await this.#migrations.receive(incoming, () => undefined);
     this.#server.serve();
   }
 
