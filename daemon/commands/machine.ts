@@ -18,7 +18,7 @@ export function machineCommands({ options, machine }: CommandTargets): CommandHa
     'query-target': () => ({ arch: 'x86_64' }),
     'query-kvm': () => ({ enabled: machine !== undefined, present: kvmIsPresent() }),
     'query-machines': () => MACHINE_TYPES as MachineInfo[],
-    'query-current-machine': () => ({ 'wakeup-suspend-support': false }),
+    'query-current-machine': () => ({ 'wakeup-suspend-support': machine !== undefined }),
     'query-cpus-fast': () =>
       vcpus.map((vcpu) => ({
         'cpu-index': vcpu.id,
