@@ -25,7 +25,12 @@ export interface MemoryBackend {
 
 export interface DaemonOptions {
   /** `none`: no vCPU and no RAM. */
-  machine: { type: 'pc' | 'none'; memoryBackend?: MemoryBackend };
+  machine: {
+    type: 'pc' | 'none';
+    memoryBackend?: MemoryBackend;
+    /** Named on the command line; what runs a guest is always KVM. */
+    accel?: 'kvm';
+  };
   cpu: CpuChoice;
   ramBytes: number;
   /** How many vCPUs there are: all that the topology has room for. */

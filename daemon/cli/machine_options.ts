@@ -96,6 +96,7 @@ export function checkMachine(draft: Draft): void {
   const [first] = draft.accels;
   if (first && first.name !== 'kvm')
     throw new UsageError(`${first.option}: '${first.name}' is not supported, only kvm`);
+  if (first) draft.machine.accel = 'kvm';
   for (const backend of draft.backends) {
     if (backend.id !== draft.memoryBackendId) {
       throw new UsageError(

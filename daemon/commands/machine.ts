@@ -16,7 +16,11 @@ export function machineCommands({ options, machine }: CommandTargets): CommandHa
     'query-name': () => (options.name === undefined ? {} : { name: options.name }),
     'query-uuid': () => ({ UUID: options.uuid }),
     'query-target': () => ({ arch: 'x86_64' }),
-    'query-kvm': () => ({ enabled: machine !== undefined, present: kvmIsPresent() }),
+    'query-kvm': () => {
+      const present = kvmIsPresent();
+      // Without a machine QEMU's default is TCG; of accel=kvm:tcg it takes the first that is there.
+      return { enabled: machine !== undefined || (present && options.machine.accel === 'kvm'), present };
+    },
     'query-machines': () => MACHINE_TYPES as MachineInfo[],
     'query-current-machine': () => ({ 'wakeup-suspend-support': machine !== undefined }),
     'query-cpus-fast': () =>

@@ -70,6 +70,8 @@ export const QOM_TYPES: { readonly [name: string]: QomType } = {
   ),
   'memory-backend-ram': type('memory-backend'),
   'memory-backend-memfd': type('memory-backend'),
+  // Not one that -object makes. libvirt 9 reads its properties of every emulator, and crashes when they are refused.
+  'memory-backend-file': type('memory-backend'),
 
   chardev: abstract('object'),
   'chardev-null': type('chardev'),
