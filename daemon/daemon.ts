@@ -1,10 +1,10 @@
 /** One daemon: a machine, its console, its QMP server and its migrations, put together and taken apart. */
-import { rmSync, writeFileSync } from 'node:fs';
 import { loadKernel } from './boot/load_kernel.js';
-import { openChardev } from './chardev/open.js';
+import type { Chardev } from './chardev/chardev.js';
+import { Chardevs } from './chardev/chardevs.js';
 import { SerialConsole } from './chardev/serial_console.js';
-import type { ChardevBackend } from './cli/chardev_options.js';
-import { type DaemonOptions, ZERO_UUID } from './cli/daemon_options.js';
+import { NO_CHARDEV, StreamChardev } from './chardev/stream_chardev.js';
+import type { DaemonOptions } from './cli/daemon_options.js';
 import { findDevice } from './cli/device_options.js';
 import { commandHandlers } from './commands/handlers.js';
 import { monitorCommands } from './commands/monitor.js';
@@ -19,7 +19,10 @@ import { rtcQomPath } from './machine/qom_paths.js';
 import { Inspection } from './memory/inspection.js';
 import { Migrations } from './migration/migrations.js';
 import { HumanMonitor } from './monitor/human_monitor.js';
+import { monitorSessions } from './monitor/session.js';
+import { Pidfile } from './pidfile.js';
 import { QmpServer } from './qmp/server.js';
+import { type Say, sayer } from './say.js';
 import type { EntryRegisters, GuestStop } from './vcpu/messages.js';
 import { versionInfo } from './version.js';
 
@@ -31,31 +34,40 @@ export class Daemon {
   readonly exit: Promise<number>;
   readonly #log: DaemonLog;
   readonly #options: DaemonOptions;
+  readonly #say: Say;
+  readonly #chardevs: Chardevs;
   readonly #guest: Guest | undefined;
   readonly #lifecycle: Lifecycle;
   readonly #server: QmpServer;
   readonly #migrations: Migrations;
   readonly #inspection: Inspection;
-  #wrotePidfile = false;
+  readonly #monitor: HumanMonitor;
+  #pidfile: Pidfile | undefined;
 
   private constructor(parts: {
     exit: Promise<number>;
     log: DaemonLog;
     options: DaemonOptions;
+    say: Say;
+    chardevs: Chardevs;
     guest: Guest | undefined;
     lifecycle: Lifecycle;
     server: QmpServer;
     migrations: Migrations;
     inspection: Inspection;
+    monitor: HumanMonitor;
   }) {
     this.exit = parts.exit;
     this.#log = parts.log;
     this.#options = parts.options;
+    this.#say = parts.say;
+    this.#chardevs = parts.chardevs;
     this.#guest = parts.guest;
     this.#lifecycle = parts.lifecycle;
     this.#server = parts.server;
     this.#migrations = parts.migrations;
     this.#inspection = parts.inspection;
+    this.#monitor = parts.monitor;
   }
 
   /**
@@ -68,22 +80,28 @@ export class Daemon {
     const exit = new Promise<number>((resolve) => {
       end = resolve;
     });
+    const say = sayer(options);
+    const chardevs = await Chardevs.open(options.chardevs, log);
     let server: QmpServer | undefined;
     const emit: Emit = (event, ...data) => server?.emit(event, ...(data as never));
     // The guest reports to parts that are made after it; nothing runs before they are there.
     const parts: { lifecycle?: Lifecycle } = {};
+    const listener: Omit<MachineListener, 'serialActivity'> = {
+      guestStop: (vcpu: number, stop: GuestStop) => parts.lifecycle?.guestStop(vcpu, stop),
+      rtcChanged: (offset) => emit('RTC_CHANGE', { offset, 'qom-path': rtcQomPath(options.vcpus) }),
+      watchdogExpired: () => parts.lifecycle?.watchdogExpired(),
+      warn: (sentence: string) => say(`warning: ${sentence}`),
+      vcpuCrashed: (vcpu: number, error: Error) => {
+        log.fatal({ vcpu, err: error }, `the thread of vCPU ${vcpu} crashed: ${error.message}`);
+        end(1);
+      },
+    };
     const guest =
       options.machine.type === 'none'
         ? undefined
-        : await createGuest(options, log, {
-            guestStop: (vcpu: number, stop: GuestStop) => parts.lifecycle?.guestStop(vcpu, stop),
-            rtcChanged: (offset) => emit('RTC_CHANGE', { offset, 'qom-path': rtcQomPath(options.vcpus) }),
-            watchdogExpired: () => parts.lifecycle?.watchdogExpired(),
-            warn: (sentence) => say(`warning: ${sentence}`),
-            vcpuCrashed: (vcpu, error) => {
-              log.fatal({ vcpu, err: error }, `the thread of vCPU ${vcpu} crashed: ${error.message}`);
-              end(1);
-            },
+        : await createGuest(options, log, chardevs, listener).catch((error) => {
+            chardevs.close();
+            throw error;
           });
     try {
       const lifecycle = new Lifecycle(guest?.machine ?? NO_MACHINE, {
@@ -102,7 +120,6 @@ export class Daemon {
         lifecycle,
         log,
         emit,
-        uuid: options.uuid === ZERO_UUID ? undefined : options.uuid,
         incoming: options.incoming !== undefined,
         onOutgoingFailed: say,
         onIncomingFailed: (cause) => {
@@ -113,9 +130,9 @@ export class Daemon {
       const machine = guest?.machine;
       const inspection = new Inspection(machine);
       const fdSets = new FdSets();
-      const targets = { options, machine, lifecycle, migrations, inspection, fdSets, quit: () => end(0) };
+      const targets = { options, machine, lifecycle, migrations, inspection, fdSets, chardevs, quit: () => end(0) };
       const handlers = commandHandlers(targets);
-      const monitor = new HumanMonitor({ memory: inspection.memory, machine, handlers });
+      const monitor = new HumanMonitor({ memory: inspection.memory, handlers });
       server = new QmpServer({
         handlers: { ...handlers, ...monitorCommands(monitor) },
         version: versionInfo,
@@ -126,7 +143,19 @@ export class Daemon {
         },
         log,
       });
-      const daemon = new Daemon({ exit, log, options, guest, lifecycle, server, migrations, inspection });
+      const daemon = new Daemon({
+        exit,
+        log,
+        options,
+        say,
+        chardevs,
+        guest,
+        lifecycle,
+        server,
+        migrations,
+        inspection,
+        monitor,
+      });
       try {
         await daemon.#open(interrupted);
       } catch (error) {
@@ -136,6 +165,7 @@ export class Daemon {
       return daemon;
     } catch (error) {
       // Both are safe to call twice: a daemon that got as far as opening has closed all that was its.
+      chardevs.close();
       await server?.close();
       await guest?.machine.dispose();
       throw error;
@@ -146,25 +176,14 @@ export class Daemon {
   async #open(interrupted: Promise<unknown>): Promise<void> {
     const { incoming, paused, pidfile, monitors } = this.#options;
     if (incoming !== undefined) this.#lifecycle.awaitMigration(paused);
-    let wait = false;
     for (const { chardev, mode, pretty } of monitors) {
-      const backend = chardevBackend(this.#options, chardev);
-      if (mode !== 'control') throw new Error(`a human monitor on chardev '${chardev}' is not supported`);
-      if (backend.kind !== 'socket' || !backend.server || backend.address.kind === 'fd') {
-        throw new Error(
-          `QMP on chardev '${chardev}' is not supported: it is no socket that listens on a path or a port`,
-        );
-      }
-      await this.#server.listen(backend.address, { pretty });
-      wait ||= backend.wait;
+      const serve = mode === 'control' ? this.#server.monitor({ pretty }) : monitorSessions(this.#monitor, this.#log);
+      this.#chardevs.get(chardev).use(serve);
     }
-    if (pidfile !== undefined) {
-      writeFileSync(pidfile, `${process.pid}\n`);
-      this.#wrotePidfile = true;
-    }
-    if (wait) await Promise.race([this.#server.firstClient(), interrupted]);
+    if (pidfile !== undefined) this.#pidfile = Pidfile.create(pidfile);
+    await Promise.race([this.#chardevs.waited(this.#say), interrupted]);
     if (incoming === undefined) await this.#lifecycle.start(paused);
-    else if (incoming !== 'defer') await this.#migrations.receive(incoming, () => undefined);
+    else if (incoming !== 'defer') await this.#migrations.receive(incoming);
     this.#server.serve();
   }
 
@@ -179,9 +198,10 @@ export class Daemon {
     await this.#server.drain();
     this.#inspection.close();
     await this.#migrations.close();
+    this.#chardevs.close();
     await this.#server.close();
     if (this.#guest) await closeGuest(this.#guest);
-    if (this.#wrotePidfile) rmSync(this.#options.pidfile as string, { force: true });
+    this.#pidfile?.[Symbol.dispose]();
   }
 }
 
@@ -194,6 +214,7 @@ interface Guest {
 async function createGuest(
   options: DaemonOptions,
   log: DaemonLog,
+  chardevs: Chardevs,
   listener: Omit<MachineListener, 'serialActivity'>,
 ): Promise<Guest> {
   let console: SerialConsole | undefined;
@@ -207,34 +228,17 @@ async function createGuest(
     },
     { ...listener, serialActivity: () => console?.activity() },
   );
-  try {
-    console = new SerialConsole(
-      machine.devices.serial,
-      await openChardev(chardevBackend(options, options.serial)),
-      (error) => {
-        log.warn({ err: error }, `output of the serial port was lost: ${error.message}`);
-      },
-    );
-    return { machine, console };
-  } catch (error) {
-    await machine.dispose();
-    throw error;
-  }
+  const chardev: Chardev = options.serial === undefined ? NO_CHARDEV : new StreamChardev(chardevs.get(options.serial));
+  console = new SerialConsole(machine.devices.serial, chardev, (error) => {
+    log.warn({ err: error }, `output of the serial port was lost: ${error.message}`);
+  });
+  return { machine, console };
 }
 
 async function closeGuest({ machine, console }: Guest): Promise<void> {
   const flushed = new Promise<void>((resolve) => setTimeout(resolve, CONSOLE_FLUSH_MS).unref());
   await Promise.race([console.close(), flushed]);
   await machine.dispose();
-}
-
-/** One sentence to whoever watches standard error. */
-function say(sentence: string): void {
-  process.stderr.write(`vmhostd: ${sentence}\n`);
-}
-
-function chardevBackend({ chardevs }: DaemonOptions, id: string | undefined): ChardevBackend {
-  return chardevs.find((chardev) => chardev.id === id)?.backend ?? { kind: 'null' };
 }
 
 function machineDevices({ devices }: DaemonOptions): DeviceOptions {

@@ -1,11 +1,14 @@
 #!/usr/bin/env node
 import { exitNow } from '../kvm/libc_unsafe.js';
+import type { DaemonOptions } from './cli/daemon_options.js';
 import { usage } from './cli/help.js';
 /** The daemon's command line. */
 import { parseOptions } from './cli/options.js';
 import { UsageError } from './cli/values.js';
 import { Daemon } from './daemon.js';
+import { detach, isBackground, startInBackground } from './daemonize.js';
 import { createLog } from './log.js';
+import { sayer } from './say.js';
 import { VERSION } from './version.js';
 
 const args = process.argv.slice(2);
@@ -27,22 +30,33 @@ for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
   });
 }
 
-let code = 1;
-try {
+/** Runs the daemon to its end. @returns the exit code */
+async function run(options: DaemonOptions): Promise<number> {
   // A signal that comes while the daemon starts counts as soon as it has.
   const signalled = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, resolve);
   });
-  const daemon = await Daemon.start(parseOptions(args), log, signalled);
+  const daemon = await Daemon.start(options, log, signalled);
+  if (options.daemonize) detach();
   const ended = signalled.then((signal) => {
     daemon.signalled(signal);
     return 0;
   });
-  code = await Promise.race([daemon.exit, ended]);
+  const code = await Promise.race([daemon.exit, ended]);
   await daemon.close();
+  return code;
+}
+
+let say = sayer({ message: { timestamp: false, guestName: false } });
+let code = 1;
+try {
+  const options = parseOptions(args);
+  say = sayer(options);
+  if (options.processName !== undefined) process.title = options.processName;
+  code = options.daemonize && !isBackground() ? await startInBackground() : await run(options);
 } catch (error) {
   const hint = error instanceof UsageError ? "; see 'vmhostd --help'" : '';
-  process.stderr.write(`vmhostd: ${(error as Error).message}${hint}\n`);
+  say(`${(error as Error).message}${hint}`);
   log.debug({ err: error }, 'the daemon could not go on');
   code = 1;
 }

@@ -62,8 +62,7 @@ export interface DaemonOptions {
 }
 
 const DEFAULT_RAM_BYTES = 128 * 2 ** 20;
-/** A machine without a UUID says this one. */
-export const ZERO_UUID = '00000000-0000-0000-0000-000000000000';
+const ZERO_UUID = '00000000-0000-0000-0000-000000000000';
 
 /** The options of a command line that says nothing: QEMU's defaults. */
 export function defaultOptions(): DaemonOptions {

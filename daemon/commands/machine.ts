@@ -3,17 +3,18 @@ import { accessSync, constants } from 'node:fs';
 import { genericError } from '../../protocol/qmp_errors.js';
 import type { MachineInfo } from '../../schemas/generated/qmp.js';
 import { cpuInstance } from '../cli/topology.js';
-import { cpuTypeName, MACHINE_TYPES, PC_RAM_ID } from '../machine/machine_types.js';
+import { MACHINE_TYPES, PC_RAM_ID } from '../machine/machine_types.js';
 import { cpuQomPath } from '../machine/qom_paths.js';
 import type { CommandHandlers } from '../qmp/server.js';
 import type { CommandTargets } from './targets.js';
 
-export function machineCommands({ options, machine }: CommandTargets): CommandHandlers {
+export function machineCommands({ options, machine, chardevs }: CommandTargets): CommandHandlers {
   const vcpus = machine?.vcpus ?? [];
   const ramBytes = machine?.options.ramBytes ?? 0;
   const backend = options.machine.memoryBackend;
   return {
     'query-name': () => (options.name === undefined ? {} : { name: options.name }),
+    'query-chardev': () => chardevs.query(),
     'query-uuid': () => ({ UUID: options.uuid }),
     'query-target': () => ({ arch: 'x86_64' }),
     'query-kvm': () => {
@@ -22,7 +23,7 @@ export function machineCommands({ options, machine }: CommandTargets): CommandHa
       return { enabled: machine !== undefined || (present && options.machine.accel === 'kvm'), present };
     },
     'query-machines': () => MACHINE_TYPES as MachineInfo[],
-    'query-current-machine': () => ({ 'wakeup-suspend-support': machine !== undefined }),
+    'query-current-machine': () => ({ 'wakeup-suspend-support': false }),
     'query-cpus-fast': () =>
       vcpus.map((vcpu) => ({
         'cpu-index': vcpu.id,
@@ -34,7 +35,7 @@ export function machineCommands({ options, machine }: CommandTargets): CommandHa
     'query-hotpluggable-cpus': () => {
       if (!machine) throw genericError("The feature 'query-hotpluggable-cpus' is not enabled");
       const places = vcpus.map((vcpu) => ({
-        type: cpuTypeName(options.cpu.model),
+        type: 'host-x86_64-cpu',
         'vcpus-count': 1,
         props: cpuInstance(options.topology, vcpu.id),
         'qom-path': cpuQomPath(vcpu.id),

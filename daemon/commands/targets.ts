@@ -1,3 +1,4 @@
+import type { Chardevs } from '../chardev/chardevs.js';
 import type { DaemonOptions } from '../cli/daemon_options.js';
 import type { FdSets } from '../fds/fd_sets.js';
 import type { Lifecycle } from '../lifecycle/lifecycle.js';
@@ -14,6 +15,7 @@ export interface CommandTargets {
   readonly migrations: Migrations;
   readonly inspection: Inspection;
   readonly fdSets: FdSets;
+  readonly chardevs: Chardevs;
   /** Ends the daemon once the reply is out. */
   readonly quit: () => void;
 }

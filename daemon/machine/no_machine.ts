@@ -5,7 +5,6 @@ export const NO_MACHINE: RunnableMachine = {
   run: async () => undefined,
   park: async () => undefined,
   reset: async () => undefined,
-  wake: async () => undefined,
   pressPowerButton: () => undefined,
   injectNmi: async () => undefined,
 };

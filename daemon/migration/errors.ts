@@ -23,13 +23,10 @@ export class CancelledError extends Error {
   }
 }
 
-/**
- * The sentence users see in `error-desc` and in the log. A failure to connect stands alone, as QEMU's does, and so does one of a channel that is no
- * socket: it is all that is known.
- */
+/** The sentence users see in `error-desc` and in the log. A failure to connect stands alone, as QEMU's does. */
 export function describeFailure(stage: MigrationStage, reason: string): string {
   // A reason may quote what a peer sent, which shall not forge lines of a log or speak to a terminal.
   const shown = reason.replace(/\p{Cc}+/gu, ' ');
-  if (stage === 'connect' || /^Unable to write to (file|command): /.test(shown)) return shown;
+  if (stage === 'connect') return shown;
   return `Migration failed in stage '${stage}': ${shown}`;
 }

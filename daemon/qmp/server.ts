@@ -11,7 +11,6 @@ import {
   type CommandReturns,
   type EventData,
   type EventName,
-  type SchemaInfo,
   type VersionInfo,
 } from '../../schemas/generated/qmp.js';
 import { NamedFds } from '../fds/named_fds.js';
@@ -68,10 +67,6 @@ export class QmpServer {
   readonly #now: () => number;
   readonly #eventLimits: EventLimits;
   #lastClient = 0;
-  #clientCame: () => void = () => undefined;
-  readonly #firstClient = new Promise<void>((resolve) => {
-    this.#clientCame = resolve;
-  });
   /** Clients that came before they could be served; undefined from then on. */
   #early: Array<() => void> | undefined;
   #draining = false;
@@ -83,8 +78,6 @@ export class QmpServer {
     this.#now = options.now ?? wallClockMicroseconds;
     this.#eventLimits = new EventLimits(options.timers);
     this.#early = options.held ? [] : undefined;
-    // Handlers are given once, so it stays the same.
-    let schema: SchemaInfo[] | undefined;
     const own: CommandHandlers = {
       'query-version': () => options.version(),
       // The last to be listed first, as in QEMU.
@@ -92,7 +85,7 @@ export class QmpServer {
         this.#commandNames()
           .reverse()
           .map((name) => ({ name })),
-      'query-qmp-schema': () => (schema ??= schemaInfo(this.#commandNames())),
+      'query-qmp-schema': () => schemaInfo(this.#commandNames()),
     };
     this.#handlers = new Map(Object.entries({ ...own, ...options.handlers }) as Array<[string, Handler]>);
   }
@@ -103,24 +96,29 @@ export class QmpServer {
    */
   async listen(address: SocketAddress, { pretty = false }: { pretty?: boolean } = {}): Promise<SocketAddress> {
     if (this.#closing) throw new Error('the QMP server is closed');
-    const fds = new NamedFds();
-    this.#fds.add(fds);
     const listener = await SocketListener.listen(address, {
-      connection: (stream) => {
-        const clients = this.#connections.size + (this.#early?.length ?? 0);
-        if (clients < (this.#options.maxClients ?? MAX_CLIENTS)) {
-          this.#accept(stream, pretty, fds);
-          return;
-        }
-        this.#options.log.warn({ address }, 'QMP client refused: too many are connected');
-        stream.destroy();
-      },
+      connection: this.monitor({ pretty }),
       failed: (err) => this.#options.log.error({ address, err }, `QMP clients cannot be accepted: ${err.message}`),
     });
     this.#listeners.add(listener);
     const actual = listener.address ?? address;
     this.#options.log.info({ address: actual }, 'QMP is listening');
     return actual;
+  }
+
+  /** A monitor, whose clients share the file descriptors they name: what serves each client's stream, and owns it. */
+  monitor({ pretty = false }: { pretty?: boolean } = {}): (stream: Duplex) => void {
+    const fds = new NamedFds();
+    this.#fds.add(fds);
+    return (stream) => {
+      const clients = this.#connections.size + (this.#early?.length ?? 0);
+      if (clients < (this.#options.maxClients ?? MAX_CLIENTS)) {
+        this.#accept(stream, pretty, fds);
+        return;
+      }
+      this.#options.log.warn({ clients }, 'QMP client refused: too many are connected');
+      stream.destroy();
+    };
   }
 
   /**
@@ -148,11 +146,6 @@ export class QmpServer {
       }
       connection.write(text);
     }
-  }
-
-  /** Resolves once a client is, or has been, connected (`wait=on`). */
-  firstClient(): Promise<void> {
-    return this.#firstClient;
   }
 
   /** Greets the clients that are there, and from now on every one as it comes. */
@@ -194,7 +187,6 @@ export class QmpServer {
   }
 
   #accept(socket: Duplex, pretty: boolean, fds: NamedFds): void {
-    this.#clientCame();
     if (this.#closing) {
       socket.destroy();
       return;

@@ -3,11 +3,15 @@ import { closeSync } from 'node:fs';
 import { type SysError, strerror } from '../../kvm/errors.js';
 import { FdWatcher } from '../../kvm/fd_watcher_unsafe.js';
 import { finishConnect, type SocketAddress, setNoDelay, startConnect } from '../../kvm/sockets.js';
-import { socketIo } from './fd_io.js';
 import { FdStream } from './fd_stream.js';
 
 /** Connects to `address`. @throws Error in QEMU's words, with the cause */
 export async function connectTo(address: SocketAddress): Promise<FdStream> {
+  return FdStream.ofSocket(await connectFd(address));
+}
+
+/** The same, as an fd, which is the caller's. */
+export async function connectFd(address: SocketAddress): Promise<number> {
   const name = address.kind === 'unix' ? address.path : `${address.host}:${address.port}`;
   const failed = (error: unknown) => {
     const { errno, message } = error as SysError;
@@ -26,7 +30,7 @@ export async function connectTo(address: SocketAddress): Promise<FdStream> {
     closeSync(fd);
     throw failed(error);
   }
-  return new FdStream(fd, socketIo);
+  return fd;
 }
 
 async function connected(fd: number): Promise<void> {

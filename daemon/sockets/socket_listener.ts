@@ -1,9 +1,9 @@
 /** Listening sockets whose connections can pass file descriptors. */
 import { closeSync, rmSync } from 'node:fs';
+import { resolve as resolvePath } from 'node:path';
 import { type SysError, strerror } from '../../kvm/errors.js';
 import { FdWatcher } from '../../kvm/fd_watcher_unsafe.js';
 import { acceptFrom, listenOn, localAddress, type SocketAddress, setNoDelay, socketRole } from '../../kvm/sockets.js';
-import { socketIo } from './fd_io.js';
 import { FdStream } from './fd_stream.js';
 import { refused, removeStaleSocket } from './stale_socket.js';
 
@@ -23,8 +23,8 @@ const MAX_PATH_BYTES = 107;
 const UMASK = 0o177;
 
 export interface ListenerEvents {
-  /** Takes a client's stream. */
-  connection(stream: FdStream): void;
+  /** Takes a client's stream; `fd` is only to ask the kernel about it. */
+  connection(stream: FdStream, fd: number): void;
   /** A client could not be accepted; told once until one could. */
   failed(error: Error): void;
 }
@@ -42,7 +42,8 @@ export class SocketListener implements Disposable {
 
   private constructor(fd: number, path: string | undefined, events: ListenerEvents) {
     this.#fd = fd;
-    this.#path = path;
+    // The working directory may be another by the time it is removed.
+    this.#path = path === undefined ? undefined : resolvePath(path);
     this.#events = events;
     this.address = localAddress(fd);
     this.#watcher = new FdWatcher(fd, () => this.#accept());
@@ -106,17 +107,18 @@ export class SocketListener implements Disposable {
   #accept(): void {
     for (let n = 0; n < ACCEPTS_PER_TURN; n++) {
       let stream: FdStream;
+      let fd: number | undefined;
       try {
-        const fd = acceptFrom(this.#fd);
+        fd = acceptFrom(this.#fd);
         if (fd === undefined) return;
         if (this.address?.kind === 'tcp') setNoDelay(fd);
-        stream = new FdStream(fd, socketIo);
+        stream = FdStream.ofSocket(fd);
       } catch (error) {
         this.#backOff(error as Error);
         return;
       }
       this.#failing = false;
-      this.#events.connection(stream);
+      this.#events.connection(stream, fd);
     }
   }
 
@@ -131,6 +133,7 @@ export class SocketListener implements Disposable {
   /** Listens no more, and removes the file. Clients that are connected stay. */
   [Symbol.dispose](): void {
     clearTimeout(this.#retry);
+    // Removed first: who sees the file can connect.
     if (this.#path !== undefined) rmSync(this.#path, { force: true });
     this.#watcher[Symbol.dispose]();
     closeSync(this.#fd);

@@ -123,8 +123,7 @@ export class VcpuThread {
 
   /** Ends the thread and waits until it is gone. */
   async end(): Promise<void> {
-    // That it is gone may be known before its answer is read, and says as much.
-    if (!this.#ended) this.request({ type: 'quit' }).catch(() => undefined);
+    if (!this.#ended) await this.request({ type: 'quit' });
     await this.#exited;
   }
 

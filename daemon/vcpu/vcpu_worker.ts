@@ -39,8 +39,8 @@ const host: DeviceHost = {
   requestReset: (by) => {
     guestStop ??= { cause: 'reset', by };
   },
-  requestSleep: (state) => {
-    guestStop ??= { cause: 'sleep', state };
+  requestShutdown: (by) => {
+    guestStop ??= { cause: 'shutdown', by };
   },
   guestPanicked: (cause) => {
     guestStop ??= { cause };

@@ -86,6 +86,7 @@ export class TestDaemon {
   /** All that the guest printed here, as it is and line by line. */
   text = '';
   readonly lines: string[] = [];
+  /** What it said, but for whom it waited. */
   stderr = '';
   qmp!: QmpClient;
   readonly #child: ChildProcess;
@@ -101,7 +102,7 @@ export class TestDaemon {
     this.#output.setMaxListeners(0);
     process.setMaxListeners(0);
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      this.stderr += text;
+      this.stderr += text.replace(/^vmhostd: info: waiting for connection on: .*\n/m, '');
     });
     // `close` comes after the last byte of stderr.
     this.exited = new Promise((resolve) => child.once('close', (code, signal) => resolve({ code, signal })));

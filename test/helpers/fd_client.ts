@@ -1,6 +1,5 @@
 /** A client of a UNIX socket that passes file descriptors with what it sends. */
 
-import { socketIo } from '../../daemon/sockets/fd_io.js';
 import { FdStream } from '../../daemon/sockets/fd_stream.js';
 import { MessageBuffer } from '../../kvm/fd_passing.js';
 import { finishConnect, startConnect } from '../../kvm/sockets.js';
@@ -16,7 +15,7 @@ export class FdClient {
   constructor(path: string) {
     this.fd = startConnect({ kind: 'unix', path });
     if (finishConnect(this.fd) !== 0) throw new Error(`could not connect to ${path}`);
-    this.stream = new FdStream(this.fd, socketIo);
+    this.stream = FdStream.ofSocket(this.fd);
     this.stream.on('data', (chunk: Buffer) => {
       this.text += chunk.toString('latin1');
       this.#wake();

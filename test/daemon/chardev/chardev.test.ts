@@ -4,15 +4,33 @@ import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { CharDevice } from '../../../daemon/chardev/char_device.js';
 import { type Chardev, PendingInput } from '../../../daemon/chardev/chardev.js';
-import { openChardev } from '../../../daemon/chardev/open.js';
 import { SerialConsole } from '../../../daemon/chardev/serial_console.js';
+import { StreamChardev } from '../../../daemon/chardev/stream_chardev.js';
+import type { ChardevBackend } from '../../../daemon/cli/chardev_options.js';
 import type { Serial16550 } from '../../../daemon/devices/serial16550.js';
 
 function directory(t: Test): string {
   const dir = mkdtempSync(join(tmpdir(), 'vmhostd-char-'));
   t.teardown(() => rmSync(dir, { recursive: true, force: true }));
   return dir;
+}
+
+/** A chardev with a serial port's end on it. */
+async function openChardev(backend: ChardevBackend): Promise<Chardev> {
+  const device = await CharDevice.open({ id: 'c', backend }, () => undefined);
+  const chardev = new StreamChardev(device);
+  if (backend.kind === 'socket' && backend.wait) await device.firstClient;
+  return {
+    write: (bytes: Uint8Array) => chardev.write(bytes),
+    onInput: (take: (bytes: Uint8Array) => number) => chardev.onInput(take),
+    resume: () => chardev.resume(),
+    close: async () => {
+      await chardev.close();
+      device.close();
+    },
+  };
 }
 
 async function text(socket: Socket, length: number): Promise<string> {
