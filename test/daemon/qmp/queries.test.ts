@@ -74,7 +74,7 @@ t.test('a PC tells its vCPUs and its memory', { skip: noKvm() }, async (t) => {
   for (const command of [...EMPTY, 'query-acpi-ospm-status']) t.same(await answer(client, command), [], command);
   for (const [command, args, text] of REFUSED) t.equal(await answer(client, command, args), text);
   t.same(await answer(client, 'query-kvm'), { enabled: true, present: true });
-  t.same(await answer(client, 'query-current-machine'), { 'wakeup-suspend-support': false });
+  t.same(await answer(client, 'query-current-machine'), { 'wakeup-suspend-support': true });
   const places = await client.execute('query-hotpluggable-cpus');
   t.match(places, [
     { 'vcpus-count': 1, props: { 'core-id': 1 }, 'qom-path': '/machine/unattached/device[2]' },
@@ -104,6 +104,7 @@ const SAME: ReadonlyArray<readonly [string, object?]> = [
   ['query-acpi-ospm-status'],
   ['query-blockstats', { 'query-nodes': 1 }],
   ['query-colo-status'],
+  ['query-current-machine'],
   ['query-display-options'],
   ['query-kvm'],
   ['query-memdev'],
