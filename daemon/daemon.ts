@@ -115,8 +115,12 @@ export class Daemon {
         exit: end,
       });
       parts.lifecycle = lifecycle;
-      const migrations = new Migrations({
+      const machine = guest?.machine;
+      const migrating = () => migrations.active;
+      const inspection = new Inspection({ machine, lifecycle, log, emit, migrating });
+      const migrations: Migrations = new Migrations({
         guest,
+        blockedReasons: () => inspection.migrationBlockers,
         lifecycle,
         log,
         emit,
@@ -127,8 +131,6 @@ export class Daemon {
           end(1);
         },
       });
-      const machine = guest?.machine;
-      const inspection = new Inspection(machine);
       const fdSets = new FdSets();
       const targets = { options, machine, lifecycle, migrations, inspection, fdSets, chardevs, quit: () => end(0) };
       const handlers = commandHandlers(targets);

@@ -12,6 +12,9 @@ export function memoryCommands({ machine, inspection }: CommandTargets): Command
       if (!machine) throw genericError('this feature or command is not currently supported');
       await machine.injectNmi();
     },
+    'dump-guest-memory': (args, { fds }) => inspection.dump.dump(args, fds),
+    'query-dump': () => inspection.dump.query(),
+    'query-dump-guest-memory-capability': () => ({ formats: ['elf'] }),
     'query-stats': (filter) => queryStats(machine, filter),
     'query-stats-schemas': () => queryStatsSchemas(machine),
   };

@@ -40,6 +40,9 @@ export interface LifecycleOptions {
   exit: (code: number) => void;
 }
 
+/** Why nothing else may pause or run the guest now. */
+export const DUMP_IN_PROGRESS = 'There is a dump in process, please wait.';
+
 type Shutdown = EventData<'SHUTDOWN'>;
 
 const GUEST_RESET = { guest: true, reason: 'guest-reset' } as const;
@@ -64,6 +67,9 @@ export class Lifecycle {
   #beforeMigration: RunState = 'prelaunch';
   /** A user said `stop` while a migration held the guest paused. */
   #stopWanted = false;
+
+  /** While a dump reads the guest: whether it ran before, and so runs again after it. */
+  #dump: { readonly ran: boolean } | undefined;
 
   constructor(machine: RunnableMachine, options: LifecycleOptions) {
     this.#machine = machine;
@@ -96,6 +102,7 @@ export class Lifecycle {
   /** QMP `stop`. */
   stop(): Promise<void> {
     return this.#serial(async () => {
+      this.#refuseWhileDumping();
       if (this.#status === 'inmigrate') this.#autostart = false;
       if (this.#status === 'finish-migrate') this.#stopWanted = true;
       if (this.running) await this.#pause('paused');
@@ -105,6 +112,7 @@ export class Lifecycle {
   /** QMP `cont`. @throws QmpError where the state does not allow it */
   cont(): Promise<void> {
     return this.#serial(async () => {
+      this.#refuseWhileDumping();
       switch (this.#status) {
         case 'running':
           return;
@@ -141,6 +149,7 @@ export class Lifecycle {
   /** QMP `system_reset`. With `-no-reboot` it ends the daemon, as in QEMU. */
   systemReset(): Promise<void> {
     return this.#serial(async () => {
+      this.#refuseWhileDumping();
       if (this.#status === 'finish-migrate') throw new QmpError('GenericError', 'Migration is not finalized yet');
       await this.#reboot({ guest: false, reason: 'host-qmp-system-reset' });
     });
@@ -167,7 +176,7 @@ export class Lifecycle {
   }
 
   async #serveStops(): Promise<void> {
-    while (this.#status !== 'finish-migrate') {
+    while (this.#status !== 'finish-migrate' && !this.#dump) {
       const next = this.#stops.shift();
       if (!next) return;
       if (!OVER.has(this.#status)) await this.#serveStop(next.vcpu, next.stop);
@@ -240,6 +249,28 @@ export class Lifecycle {
       else await this.#run('running');
       await this.#serveStops();
     });
+  }
+
+  /** The guest stands still until `dumped`, and no user changes that. */
+  pauseForDump(): Promise<void> {
+    return this.#serial(async () => {
+      this.#dump = { ran: this.running };
+      if (this.running) await this.#pause('save-vm');
+    });
+  }
+
+  /** The guest goes on, if it did before, and what it did to itself in the moment it was paused takes effect. */
+  dumped(): Promise<void> {
+    return this.#serial(async () => {
+      const ran = this.#dump?.ran;
+      this.#dump = undefined;
+      if (ran) await this.#run('running');
+      await this.#serveStops();
+    });
+  }
+
+  #refuseWhileDumping(): void {
+    if (this.#dump) throw new QmpError('GenericError', DUMP_IN_PROGRESS);
   }
 
   /** Nobody knows whether the destination runs the guest: it stays paused here until a user says `cont`. */

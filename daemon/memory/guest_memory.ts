@@ -34,6 +34,11 @@ export class GuestMemory {
     return this.#vcpu(vcpu).request({ type: 'registers' });
   }
 
+  /** The registers of every vCPU. */
+  allRegisters(): Promise<VcpuRegisters[]> {
+    return Promise.all(this.#vcpus.map((vcpu) => vcpu.request({ type: 'registers' })));
+  }
+
   /** A copy of guest-physical [gpa, gpa + length); where there is no memory it is zero. */
   readPhysical(gpa: bigint, length: number): Uint8Array {
     return this.physical.read(gpa, length);

@@ -1,20 +1,33 @@
 /** All that looks into a guest from outside, put together and taken apart. */
+import { GuestDump, type GuestDumpOptions } from '../dump/guest_dump.js';
 import type { Machine } from '../machine/machine.js';
 import { GuestMemory } from './guest_memory.js';
 import { MemorySaver } from './save_memory.js';
 
+export interface InspectionOptions extends Omit<GuestDumpOptions, 'memory'> {
+  /** Undefined for `-machine none`. */
+  machine: Machine | undefined;
+}
+
 export class Inspection {
   readonly memory: GuestMemory;
   readonly saver: MemorySaver;
+  readonly dump: GuestDump;
 
-  /** @param machine undefined for `-machine none` */
-  constructor(machine: Machine | undefined) {
-    this.memory = new GuestMemory(machine);
+  constructor(options: InspectionOptions) {
+    this.memory = new GuestMemory(options.machine);
     this.saver = new MemorySaver(this.memory);
+    this.dump = new GuestDump({ ...options, memory: this.memory });
+  }
+
+  /** Why no migration may begin now, one reason each. */
+  get migrationBlockers(): string[] {
+    return [this.dump.migrationBlocker].filter((reason) => reason !== undefined);
   }
 
   /** Ends what is under way: the daemon ends. */
   close(): void {
     this.saver.close();
+    this.dump.close();
   }
 }

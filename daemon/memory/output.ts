@@ -5,7 +5,8 @@
 import { closeSync, constants, fstat, ftruncate, open, write } from 'node:fs';
 import { Socket } from 'node:net';
 import { promisify } from 'node:util';
-import { SysError } from '../../kvm/errors.js';
+import { SysError, strerror } from '../../kvm/errors.js';
+import { genericError } from '../../protocol/qmp_errors.js';
 import type { Piece } from './physical_memory.js';
 
 const ZEROS = new Uint8Array(2 ** 20);
@@ -29,11 +30,13 @@ export interface Output {
 
 /**
  * Makes or empties the file at `path`. A pipe that nobody reads is refused (ENXIO) rather than waited for.
- * @throws SysError of open(2)
+ * @throws QmpError in QEMU's words when it cannot be opened
  */
-export async function createOutput(path: string, mode: number): Promise<Output> {
+export async function openOutput(path: string, mode: number): Promise<Output> {
   const { O_WRONLY, O_CREAT, O_TRUNC, O_NONBLOCK } = constants;
-  const fd = await openFd(path, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK, mode).catch(asSysError('open', path));
+  const fd = await openFd(path, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK, mode).catch((error) => {
+    throw genericError(`Could not open '${path}': ${strerror(-error.errno)}`);
+  });
   return outputOf(fd, true);
 }
 
@@ -141,9 +144,9 @@ class StreamOutput implements Output {
 }
 
 /** Rethrows an error of Node's as the system call's. */
-function asSysError(syscall: string, about?: string): (error: Error) => never {
+function asSysError(syscall: string): (error: Error) => never {
   return (error) => {
     const { errno } = error as NodeJS.ErrnoException;
-    throw errno === undefined ? error : new SysError(syscall, -errno, about);
+    throw errno === undefined ? error : new SysError(syscall, -errno);
   };
 }

@@ -10,9 +10,13 @@ const ZEROS_BYTES = 2n ** 50n;
 /** A live view of guest memory, or a number of bytes that are zero. */
 export type Piece = Uint8Array | number;
 
-interface Region {
+/** Guest-physical addresses that are memory. */
+export interface MemoryBlock {
   readonly gpa: number;
   readonly byteLength: number;
+}
+
+interface Region extends MemoryBlock {
   pieces(offset: number, length: number): Iterable<Piece>;
 }
 
@@ -22,6 +26,11 @@ export class PhysicalMemory {
   /** Without a machine there is no memory at all. */
   constructor(machine: { readonly ram: GuestRam; readonly rom: Mapping } | undefined) {
     this.#regions = machine ? regionsOf(machine.ram, machine.rom) : [];
+  }
+
+  /** All that is memory, in order of address. */
+  get blocks(): readonly MemoryBlock[] {
+    return this.#regions;
   }
 
   /** How many bytes from `gpa` on are memory. */

@@ -1,8 +1,8 @@
 /** QMP `memsave` and `pmemsave`: guest memory into a file, while the guest goes on. */
-import { SysError, strerror } from '../../kvm/errors.js';
+import { SysError } from '../../kvm/errors.js';
 import { genericError, invalidParameter } from '../../protocol/qmp_errors.js';
 import type { GuestMemory, PhysicalRange } from './guest_memory.js';
-import { createOutput, type Output } from './output.js';
+import { type Output, openOutput } from './output.js';
 
 export class MemorySaver {
   readonly #memory: GuestMemory;
@@ -40,9 +40,7 @@ export class MemorySaver {
     path: string,
     ranges: AsyncIterable<PhysicalRange> | Iterable<{ gpa: bigint; byteLength: bigint }>,
   ): Promise<bigint> {
-    using output = await createOutput(path, 0o666).catch((error: Error) => {
-      throw error instanceof SysError ? genericError(`Could not open '${path}': ${strerror(error.errno)}`) : error;
-    });
+    using output = await openOutput(path, 0o666);
     this.#open.add(output);
     try {
       let saved = 0n;

@@ -27,6 +27,8 @@ export interface MigrationsOptions {
   lifecycle: Lifecycle;
   log: DaemonLog;
   emit: Emit;
+  /** Why no migration may begin now, one reason each. */
+  blockedReasons: () => string[];
   /** `-incoming` was given: the daemon waits for a guest. */
   incoming: boolean;
   /** An outgoing migration failed; the guest goes on here. */
@@ -65,6 +67,8 @@ export class Migrations {
     if (lifecycle.status === 'postmigrate') {
       throw genericError("Can't migrate the vm that was paused due to previous migration");
     }
+    const [blocked] = this.#options.blockedReasons();
+    if (blocked !== undefined) throw genericError(blocked);
     if (lifecycle.status === 'internal-error') {
       throw genericError('The guest stopped with an internal error and cannot be migrated');
     }
@@ -98,6 +102,11 @@ export class Migrations {
   continue(state: MigrationStatus): void {
     const status = this.#outgoing?.status ?? 'none';
     if (state !== status) throw genericError(`Migration not in expected state: ${status}`);
+  }
+
+  /** Whether a migration to elsewhere runs. */
+  get active(): boolean {
+    return this.#outgoing?.active === true;
   }
 
   /** Whether a migration has a channel that `yank` could cut. */
@@ -148,6 +157,11 @@ export class Migrations {
 
   /** QMP `query-migrate`. */
   info(): MigrationInfo {
+    const reasons = this.#options.blockedReasons();
+    return { ...this.#info(), ...(reasons.length === 0 ? {} : { 'blocked-reasons': reasons }) };
+  }
+
+  #info(): MigrationInfo {
     if (this.#outgoing) return outgoingInfo(this.#outgoing, this.#guest.machine.ram.ramBytes);
     if (this.#incoming) return incomingInfo(this.#incoming);
     return {};
