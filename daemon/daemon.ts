@@ -4,7 +4,7 @@ import type { Chardev } from './chardev/chardev.js';
 import { Chardevs } from './chardev/chardevs.js';
 import { SerialConsole } from './chardev/serial_console.js';
 import { NO_CHARDEV, StreamChardev } from './chardev/stream_chardev.js';
-import type { DaemonOptions } from './cli/daemon_options.js';
+import { type DaemonOptions, ZERO_UUID } from './cli/daemon_options.js';
 import { findDevice } from './cli/device_options.js';
 import { commandHandlers } from './commands/handlers.js';
 import { monitorCommands } from './commands/monitor.js';
@@ -124,6 +124,7 @@ export class Daemon {
         lifecycle,
         log,
         emit,
+        uuid: options.uuid === ZERO_UUID ? undefined : options.uuid,
         incoming: options.incoming !== undefined,
         onOutgoingFailed: say,
         onIncomingFailed: (cause) => {
@@ -134,7 +135,7 @@ export class Daemon {
       const fdSets = new FdSets();
       const targets = { options, machine, lifecycle, migrations, inspection, fdSets, chardevs, quit: () => end(0) };
       const handlers = commandHandlers(targets);
-      const monitor = new HumanMonitor({ memory: inspection.memory, handlers });
+      const monitor = new HumanMonitor({ memory: inspection.memory, machine, handlers });
       server = new QmpServer({
         handlers: { ...handlers, ...monitorCommands(monitor) },
         version: versionInfo,
@@ -185,7 +186,7 @@ export class Daemon {
     if (pidfile !== undefined) this.#pidfile = Pidfile.create(pidfile);
     await Promise.race([this.#chardevs.waited(this.#say), interrupted]);
     if (incoming === undefined) await this.#lifecycle.start(paused);
-    else if (incoming !== 'defer') await this.#migrations.receive(incoming);
+    else if (incoming !== 'defer') await this.#migrations.receive(incoming, () => undefined);
     this.#server.serve();
   }
 

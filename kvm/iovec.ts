@@ -1,4 +1,4 @@
-/** Scatter lists for sendmsg(2) and recvmsg(2), built in place: no allocation and no copy per page. */
+/** Scatter lists for sendmsg(2), recvmsg(2), writev(2) and readv(2), built in place: no allocation and no copy per page. */
 import * as libc from './libc_unsafe.js';
 import { Mapping } from './memory.js';
 
@@ -67,14 +67,25 @@ export class IoVector implements Disposable {
     return this.#transferAll((message) => libc.recvmsg(fd, message, flags), ended);
   }
 
-  #transferAll(transfer: (message: number) => number, ended: number): number {
+  /** Writes everything that is left to an fd of any kind. @returns 0, or `-errno`: -EAGAIN when a non-blocking one takes no more for now */
+  writeAll(fd: number): number {
+    return this.#transferAll((_, vector, count) => libc.writev(fd, vector, count), 0);
+  }
+
+  /** Reads from an fd of any kind until every entry is full. @returns 0, `-errno` as for `writeAll`, or `ended` at its end */
+  readAll(fd: number, ended: number): number {
+    return this.#transferAll((_, vector, count) => libc.readv(fd, vector, count), ended);
+  }
+
+  #transferAll(transfer: (message: number, vector: number, count: number) => number, ended: number): number {
     while (this.#bytesLeft > 0) {
       const iov = this.#mapping.address + MSGHDR_BYTES + this.#first * IOVEC_BYTES;
+      const count = this.#count - this.#first;
       const words = this.#words;
       words[4] = iov; // msg_iov
       words[5] = iov / 2 ** 32;
-      words[6] = this.#count - this.#first; // msg_iovlen
-      const n = transfer(this.#mapping.address);
+      words[6] = count; // msg_iovlen
+      const n = transfer(this.#mapping.address, iov, count);
       if (n === -EINTR) continue;
       if (n < 0) return n;
       if (n === 0) return ended;

@@ -37,7 +37,6 @@ const raw = {
   memfd_create: bind('int memfd_create(const char *name, unsigned int flags)'),
   ftruncate: bind('int ftruncate(int fd, int64_t length)'),
   fallocate: bind('int fallocate(int fd, int mode, int64_t offset, int64_t length)'),
-  fcntl: bind('int fcntl(int fd, int command, uintptr_t argument)'),
   fcntlBytes: bind('int fcntl(int fd, int command, void *argument)'),
   dup2: bind('int dup2(int fd, int to)'),
   lseek: bind('int64_t lseek(int fd, int64_t offset, int whence)'),
@@ -64,6 +63,11 @@ const raw = {
   epoll_create1: bind('int epoll_create1(int flags)'),
   epoll_ctl: bind('int epoll_ctl(int epoll, int operation, int fd, void *event)'),
   sendfile: bind('intptr_t sendfile(int out, int in, void *offset, size_t count)'),
+  fcntl: bind('int fcntl(int fd, int command, int argument)'),
+  pipe2: bind('int pipe2(void *fds, int flags)'),
+  readv: bind('intptr_t readv(int fd, uintptr_t vector, int count)'),
+  writev: bind('intptr_t writev(int fd, uintptr_t vector, int count)'),
+  fdatasync: bind('int fdatasync(int fd)'),
   poll: bind('int poll(void *fds, unsigned long count, int timeout)'),
   sigaction: bind('int sigaction(int signal, void *action, uintptr_t old)'),
   tgkill: bind('int tgkill(int process, int thread, int signal)'),
@@ -96,8 +100,6 @@ export const memfd_create = (name: string, flags: number): number => result(raw.
 export const ftruncate = (fd: number, length: number): number => result(raw.ftruncate(fd, length));
 export const fallocate = (fd: number, mode: number, offset: number, length: number): number =>
   result(raw.fallocate(fd, mode, offset, length));
-export const fcntl = (fd: number, command: number, argument: number): number =>
-  result(raw.fcntl(fd, command, argument));
 /** fcntl with a buffer that the kernel reads and may fill. */
 export const fcntlBytes = (fd: number, command: number, argument: Bytes): number =>
   result(raw.fcntlBytes(fd, command, argument));
@@ -144,6 +146,16 @@ export const epoll_ctl = (epoll: number, operation: number, fd: number, event: B
 /** `offset` holds the s64 file offset; the kernel advances it. */
 export const sendfile = (out: number, input: number, offset: Bytes, count: number): number =>
   result(raw.sendfile(out, input, offset, count));
+/** fcntl with an integer. */
+export const fcntl = (fd: number, command: number, argument: number): number =>
+  result(raw.fcntl(fd, command, argument));
+/** `fds` is two s32: the end to read from, the end to write to. */
+export const pipe2 = (fds: Bytes, flags: number): number => result(raw.pipe2(fds, flags));
+/** `vector` is the address of an array of `struct iovec`. */
+export const readv = (fd: number, vector: number, count: number): number => result(raw.readv(fd, vector, count));
+/** `vector` as for readv. */
+export const writev = (fd: number, vector: number, count: number): number => result(raw.writev(fd, vector, count));
+export const fdatasync = (fd: number): number => result(raw.fdatasync(fd));
 /** `fds` is an array of `struct pollfd`. */
 export const poll = (fds: Bytes, timeoutMs: number): number => result(raw.poll(fds, fds.byteLength / 8, timeoutMs));
 export const sigaction = (signal: number, action: Bytes): number => result(raw.sigaction(signal, action, 0));

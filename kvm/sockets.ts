@@ -20,6 +20,7 @@ const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const IPPROTO_TCP = 6;
 const TCP_NODELAY = 1;
+const SIOCOUTQ = 0x5411;
 const SHUT_WR = 1;
 const SHUT_RDWR = 2;
 const SOCK_NONBLOCK = 0o4000;
@@ -33,6 +34,7 @@ const ENOTCONN = 107;
 const ENOTSOCK = 88;
 
 export const MSG_NOSIGNAL = 0x4000;
+export const MSG_MORE = 0x8000;
 export const MSG_WAITALL = 0x100;
 export const MSG_DONTWAIT = 0x40;
 export const POLLIN = 1;
@@ -260,6 +262,13 @@ export function setSocketBuffers(
     send: set(SO_SNDBUFFORCE, SO_SNDBUF, sendBytes),
     receive: set(SO_RCVBUFFORCE, SO_RCVBUF, receiveBytes),
   };
+}
+
+/** Bytes sent that the peer has not taken yet: from its socket where it is local, else off the network. */
+export function unsentBytes(fd: number): number {
+  const count = new DataView(new ArrayBuffer(4));
+  check('ioctl(SIOCOUTQ)', libc.ioctlBytes(fd, SIOCOUTQ, count));
+  return count.getInt32(0, true);
 }
 
 /** Makes a send that finds no room for `ms` fail with EAGAIN; 0 waits for ever. */

@@ -70,8 +70,23 @@ export function qdictOrder(names: readonly string[]): string[] {
 
 const utf8 = new TextEncoder();
 
-/** The bucket of a name: the hash function of the trivial database (tdb), over modified UTF-8. */
+/** Buckets already computed. Bounded, since clients may invent names in an `id`. */
+const buckets = new Map<string, number>();
+const MAX_BUCKETS = 4096;
+const MAX_NAME = 64;
+
+/** The bucket of a name. The schemas' names come again and again, so each is hashed once. */
 export function qdictBucket(name: string): number {
+  let bucket = buckets.get(name);
+  if (bucket === undefined) {
+    bucket = hashName(name);
+    if (buckets.size < MAX_BUCKETS && name.length <= MAX_NAME) buckets.set(name, bucket);
+  }
+  return bucket;
+}
+
+/** The hash function of the trivial database (tdb), over modified UTF-8. */
+function hashName(name: string): number {
   const bytes = utf8.encode(name);
   // NUL is C0 80, because a QDict key is a C string.
   const key = name.includes('\0') ? [...bytes].flatMap((byte) => (byte === 0 ? [0xc0, 0x80] : [byte])) : bytes;

@@ -15,6 +15,9 @@
  *                                       ◀─  RUNNING
  * ```
  *
+ * Where the HELLO says `oneWay`, nothing comes back: the source sends no FLUSH and waits for no answer, and the destination sends none. What
+ * arrives up to COMMIT is then a whole guest, which may as well have lain in a file.
+ *
  * Receiver's states: `hello` → `live` (RAM, ZERO, SYNC, FLUSH in any order) → `state` (from the first STATE: STATE, then one DIGEST) → `ready`
  * (one COMMIT) → `committed`. A frame out of state is refused.
  *
@@ -36,7 +39,7 @@
  * The body of RAM and ZERO is a table of ranges, each two u32: first RAM page and number of pages (at least 1). Every other body is a JSON object.
  */
 
-export const STREAM_VERSION = 1;
+export const STREAM_VERSION = 2;
 const STREAM_MAGIC = 0x4d4c504d; // "MPLM"
 export const HEADER_BYTES = 24;
 export const RANGE_BYTES = 8;
@@ -231,6 +234,10 @@ export interface Hello {
   };
   /** Bytes of migration data that each side may hold. */
   maxBufferBytes: number;
+  /** The destination's answers do not reach the source: it sends none. */
+  oneWay: boolean;
+  /** The guest's UUID, where the destination shall refuse another than its own. */
+  uuid?: string;
 }
 
 /**
@@ -265,6 +272,8 @@ export function checkHello(body: Record<string, unknown>, offset: number): Hello
       devices: devices as Record<string, number>,
     },
     maxBufferBytes: natural('maxBufferBytes', body.maxBufferBytes),
+    oneWay: typeof body.oneWay === 'boolean' ? body.oneWay : bad('oneWay', body.oneWay),
+    ...(body.uuid === undefined ? {} : { uuid: typeof body.uuid === 'string' ? body.uuid : bad('uuid', body.uuid) }),
   };
 }
 

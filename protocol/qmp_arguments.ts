@@ -200,11 +200,8 @@ function refusal(schema: SchemaNode, args: JsonObject, error: ErrorObject): QmpE
       if (kind.unsigned) return genericError(texts.expects(path, 'uint64'));
       return genericError(texts.wrongType(path, 'integer'));
     }
-    case RANGE: {
-      const own = node['x-range-error'];
-      if (own) return genericError(texts.expects(own.name, own.expects));
+    case RANGE:
       return genericError(texts.expects(path, rangeText(node)));
-    }
     case KIND:
       // An alternate is told by its type's name, again without the path.
       return genericError(texts.wrongType(name, declared.title as string));

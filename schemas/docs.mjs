@@ -27,7 +27,7 @@ be left out.
 | a value of another type | Invalid parameter type for 'a.b', expected: string |
 | a value that an enum does not have | Parameter 'b' does not accept value 'x' |
 | an unsigned integer of another type, or out of its kind's range | Parameter 'a' expects uint64 |
-| an integer out of its range | Parameter 'a' expects a value between 1 and 99, or QEMU's own words |
+| an integer out of its range | Parameter 'a' expects a value between 1 and 99 |
 | \`exec-oob\` of a command that is not marked so | The command X does not support OOB |
 
 They are found in this order: members in the order below, each missing or wrong; then unexpected ones; then ranges.

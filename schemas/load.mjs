@@ -10,7 +10,7 @@ const DIALECT = 'https://json-schema.org/draft/2020-12/schema';
 /** What may stand beside anything: notes for the documentation and for query-qmp-schema. */
 const NOTES = ['description', 'deprecated', 'x-features', 'x-differs'];
 const KEYWORDS = {
-  node: ['type', 'x-qapi', 'minimum', 'maximum', 'x-range-error', 'default', '$ref', 'items', 'oneOf', 'anyOf'],
+  node: ['type', 'x-qapi', 'minimum', 'maximum', 'default', '$ref', 'items', 'oneOf', 'anyOf'],
   object: ['type', 'additionalProperties', 'properties', 'required', 'x-discriminator', 'x-variants', 'default'],
   value: ['const'],
   commands: ['$schema', 'title', 'arguments', 'returns', 'errors', 'x-allow-oob'],

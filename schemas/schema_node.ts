@@ -19,8 +19,6 @@ export interface SchemaNode extends Notes {
   readonly 'x-qapi'?: string;
   readonly minimum?: number;
   readonly maximum?: number;
-  /** Words of the refusal of a value outside minimum..maximum, where QEMU has its own. */
-  readonly 'x-range-error'?: { readonly name: string; readonly expects: string };
   /** What a member left out stands for. */
   readonly default?: unknown;
   readonly $ref?: string;

@@ -62,7 +62,8 @@ export interface DaemonOptions {
 }
 
 const DEFAULT_RAM_BYTES = 128 * 2 ** 20;
-const ZERO_UUID = '00000000-0000-0000-0000-000000000000';
+/** A machine without a UUID says this one. */
+export const ZERO_UUID = '00000000-0000-0000-0000-000000000000';
 
 /** The options of a command line that says nothing: QEMU's defaults. */
 export function defaultOptions(): DaemonOptions {

@@ -2,6 +2,7 @@
 import type { CommandHandlers } from '../qmp/server.js';
 import { absentCommands } from './absent.js';
 import { commandLineCommands } from './command_line.js';
+import { cpuCommands } from './cpu.js';
 import { fdCommands } from './fds.js';
 import { lifecycleCommands } from './lifecycle.js';
 import { machineCommands } from './machine.js';
@@ -14,6 +15,7 @@ export function commandHandlers(targets: CommandTargets): CommandHandlers {
   return {
     ...absentCommands(targets),
     ...commandLineCommands,
+    ...cpuCommands,
     ...qomCommands(targets),
     ...machineCommands(targets),
     ...lifecycleCommands(targets),

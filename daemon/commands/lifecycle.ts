@@ -11,11 +11,8 @@ export function lifecycleCommands({ lifecycle, machine, quit }: CommandTargets):
     system_reset: () => lifecycle.systemReset(),
     system_powerdown: () => lifecycle.powerdown(),
     system_wakeup: () => {
-      throw genericError(
-        machine
-          ? 'Unable to wake up: guest is not in suspended state'
-          : 'wake-up from suspend is not supported by this guest',
-      );
+      if (!machine) throw genericError('wake-up from suspend is not supported by this guest');
+      return lifecycle.wakeup();
     },
     'set-action': (actions) => lifecycle.setActions(actions),
     'watchdog-set-action': ({ action }) => lifecycle.setActions({ watchdog: action }),

@@ -3,7 +3,7 @@ import { accessSync, constants } from 'node:fs';
 import { genericError } from '../../protocol/qmp_errors.js';
 import type { MachineInfo } from '../../schemas/generated/qmp.js';
 import { cpuInstance } from '../cli/topology.js';
-import { MACHINE_TYPES, PC_RAM_ID } from '../machine/machine_types.js';
+import { cpuTypeName, MACHINE_TYPES, PC_RAM_ID } from '../machine/machine_types.js';
 import { cpuQomPath } from '../machine/qom_paths.js';
 import type { CommandHandlers } from '../qmp/server.js';
 import type { CommandTargets } from './targets.js';
@@ -23,7 +23,7 @@ export function machineCommands({ options, machine, chardevs }: CommandTargets):
       return { enabled: machine !== undefined || (present && options.machine.accel === 'kvm'), present };
     },
     'query-machines': () => MACHINE_TYPES as MachineInfo[],
-    'query-current-machine': () => ({ 'wakeup-suspend-support': false }),
+    'query-current-machine': () => ({ 'wakeup-suspend-support': machine !== undefined }),
     'query-cpus-fast': () =>
       vcpus.map((vcpu) => ({
         'cpu-index': vcpu.id,
@@ -35,7 +35,7 @@ export function machineCommands({ options, machine, chardevs }: CommandTargets):
     'query-hotpluggable-cpus': () => {
       if (!machine) throw genericError("The feature 'query-hotpluggable-cpus' is not enabled");
       const places = vcpus.map((vcpu) => ({
-        type: 'host-x86_64-cpu',
+        type: cpuTypeName(options.cpu.model),
         'vcpus-count': 1,
         props: cpuInstance(options.topology, vcpu.id),
         'qom-path': cpuQomPath(vcpu.id),

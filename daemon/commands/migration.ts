@@ -6,8 +6,8 @@ import type { CommandTargets } from './targets.js';
 
 export function migrationCommands({ migrations }: CommandTargets): CommandHandlers {
   return {
-    migrate: (args) => migrations.migrate(args),
-    'migrate-incoming': ({ uri }) => migrations.receive(uri),
+    migrate: (args, { fds }) => migrations.migrate(args, (name) => fds.take(name)),
+    'migrate-incoming': ({ uri }, { fds }) => migrations.receive(uri, (name) => fds.take(name)),
     migrate_cancel: () => migrations.cancel(),
     'query-migrate': () => migrations.info(),
     'migrate-continue': ({ state }) => migrations.continue(state),

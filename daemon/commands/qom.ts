@@ -15,7 +15,7 @@ const OF_EVERY_DEVICE: readonly string[] = ['type', 'realized', 'hotpluggable', 
 export function qomCommands({ options }: Pick<CommandTargets, 'options'>): CommandHandlers {
   let tree: QomObject | undefined;
   const resolve = (path: string): QomObject => {
-    tree ??= qomTree(options, 'host-x86_64-cpu');
+    tree ??= qomTree(options);
     const found = tree.resolve(path);
     if (found === undefined || found === 'ambiguous') throw notFound('Device', path);
     return found;
@@ -27,7 +27,7 @@ export function qomCommands({ options }: Pick<CommandTargets, 'options'>): Comma
   };
   return {
     'qom-list': ({ path }) => {
-      tree ??= qomTree(options, 'host-x86_64-cpu');
+      tree ??= qomTree(options);
       if (tree.resolve(path) === 'ambiguous') throw genericError(`Path '${path}' is ambiguous`);
       return resolve(path).properties as ObjectPropertyInfo[];
     },

@@ -1,7 +1,7 @@
 // Power management of the PIIX4: Intel 82371AB datasheet, 290562-001, §7.2 "Power management I/O space registers"; the registers are
 // those of ACPI specification 6.5, §4.8.3.1 "PM1 event grouping" and §4.8.3.2 "PM1 control grouping".
 
-import type { AccessSize, Device, DeviceHost, PortDevice } from './device.js';
+import type { AccessSize, Device, DeviceHost, PortDevice, SleepingState } from './device.js';
 import { blockBytes, DeviceBlock, type IrqLine } from './device_block.js';
 import { type Bound, type DeviceState, defineLayout } from './layout.js';
 import type { SharedLock } from './lock.js';
@@ -15,11 +15,12 @@ const BYTES = 6;
 
 const SCI_GSI = 9;
 const PWRBTN = 0x0100;
+const WAK = 0x8000;
 const SLP_EN = 0x2000;
 const SLP_TYP_SHIFT = 10;
 const SLP_TYP_MASK = 0x7;
-/** The type that QEMU's ACPI tables give for S5, soft-off. */
-const SLP_TYP_S5 = 0;
+/** By type, as QEMU's ACPI tables give them: soft-off, suspended to memory, suspended to disk. */
+const SLEEPING_STATES = ['S5', 'S3', 'S4'] as const;
 
 const layout = defineLayout({
   name: 'acpi-pm',
@@ -27,7 +28,7 @@ const layout = defineLayout({
   fields: { status: 'u16', enable: 'u16', control: 'u16' },
 });
 
-/** The PM1 registers: the power button, its interrupt, and soft-off. Other sleeping states do not exist. */
+/** The PM1 registers: the power button and its interrupt, and the ways to sleep. */
 export class AcpiPm implements Device, PortDevice {
   static readonly byteLength = blockBytes(layout);
 
@@ -59,17 +60,17 @@ export class AcpiPm implements Device, PortDevice {
 
   pioWrite(port: number, size: AccessSize, value: number): void {
     const offset = port - PM_BASE;
-    const off = this.#lock.with(() => {
+    const sleep = this.#lock.with(() => {
       if ((offset & 1) === 0 && size === 2) return this.#write(offset, value & 0xffff, 0xffff);
-      let asked = false;
+      let asked: SleepingState | undefined;
       for (let i = 0; i < size; i++) {
         const shift = 8 * ((offset + i) & 1);
         const byte = (value >> (8 * i)) & 0xff;
-        asked = this.#write((offset + i) & ~1, byte << shift, 0xff << shift) || asked;
+        asked = this.#write((offset + i) & ~1, byte << shift, 0xff << shift) ?? asked;
       }
       return asked;
     });
-    if (off) this.#host.requestShutdown('ACPI S5');
+    if (sleep) this.#host.requestSleep(sleep);
   }
 
   /** A user presses the button. As in QEMU, the guest finds out if it had enabled it. */
@@ -77,6 +78,14 @@ export class AcpiPm implements Device, PortDevice {
     this.#lock.with(() => {
       if ((this.#state.enable & PWRBTN) === 0) return;
       this.#state.status |= PWRBTN;
+      this.#line.set(this.#level());
+    });
+  }
+
+  /** A user wakes the guest from S3. As in QEMU, it looks like the button. */
+  wake(): void {
+    this.#lock.with(() => {
+      this.#state.status |= WAK | PWRBTN;
       this.#line.set(this.#level());
     });
   }
@@ -105,18 +114,18 @@ export class AcpiPm implements Device, PortDevice {
     return offset === STATUS ? status : offset === ENABLE ? enable : offset === CONTROL ? control : 0;
   }
 
-  /** Writes the bits of `mask`; returns true if the guest asks to be switched off. */
-  #write(offset: number, value: number, mask: number): boolean {
+  /** Writes the bits of `mask`; returns the state that the guest asks for, if it asks for one. */
+  #write(offset: number, value: number, mask: number): SleepingState | undefined {
     const s = this.#state;
     if (offset === CONTROL) {
       s.control = ((s.control & ~mask) | value) & ~SLP_EN; // SLP_EN is write-only
-      return (value & SLP_EN) !== 0 && ((s.control >> SLP_TYP_SHIFT) & SLP_TYP_MASK) === SLP_TYP_S5;
+      return (value & SLP_EN) === 0 ? undefined : SLEEPING_STATES[(s.control >> SLP_TYP_SHIFT) & SLP_TYP_MASK];
     }
     if (offset === STATUS)
       s.status &= ~value; // writing a one clears
     else if (offset === ENABLE) s.enable = (s.enable & ~mask) | value;
     this.#line.set(this.#level());
-    return false;
+    return undefined;
   }
 
   #level(): 0 | 1 {

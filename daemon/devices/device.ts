@@ -1,13 +1,16 @@
 import type { DeviceState } from './layout.js';
 
+/** ACPI's: suspended to memory, suspended to disk, switched off. */
+export type SleepingState = 'S3' | 'S4' | 'S5';
+
 /** What a device does to the world outside its registers. Each thread that serves a device passes its own. */
 export interface DeviceHost {
   /** Sets the level of an interrupt line. Called with the device's lock held, so that levels arrive in order. */
   setIrq(gsi: number, level: 0 | 1): void;
   /** The guest asked for a reset; `reason` names the way it did. */
   requestReset(reason: string): void;
-  /** The guest switched itself off; `reason` names the way it did. */
-  requestShutdown(reason: string): void;
+  /** The guest sent itself to sleep. */
+  requestSleep(state: SleepingState): void;
   /** The guest reported a panic, or that it writes a crash dump of its own. */
   guestPanicked(what: 'panicked' | 'crash-loaded'): void;
   /** The guest ended the run with a process exit code. */

@@ -4,6 +4,7 @@
  */
 import { QmpError } from '../../protocol/qmp_errors.js';
 import type { EventData, EventName, RunState } from '../../schemas/generated/qmp.js';
+import type { SleepingState } from '../devices/device.js';
 import type { DaemonLog } from '../log.js';
 import type { EntryRegisters, GuestStop } from '../vcpu/messages.js';
 import type { RunActions } from './actions.js';
@@ -23,6 +24,8 @@ export interface RunnableMachine {
   park(): Promise<void>;
   /** Back to power-on state; the first vCPU then enters at `entry`. All vCPUs are parked. */
   reset(entry: EntryRegisters | undefined): Promise<void>;
+  /** Reset, but for its memory. All vCPUs are parked. */
+  wake(): Promise<void>;
   pressPowerButton(): void;
   /** Every vCPU gets a non-maskable interrupt. */
   injectNmi(): Promise<void>;
@@ -116,6 +119,8 @@ export class Lifecycle {
       switch (this.#status) {
         case 'running':
           return;
+        case 'suspended': // it is woken, not continued
+          return;
         case 'inmigrate':
           this.#autostart = true;
           return;
@@ -144,6 +149,19 @@ export class Lifecycle {
   #powerdown(): void {
     this.#options.emit('POWERDOWN');
     this.#machine.pressPowerButton();
+  }
+
+  /** QMP `system_wakeup`. @throws QmpError where the guest does not sleep */
+  wakeup(): Promise<void> {
+    return this.#serial(async () => {
+      if (this.#status !== 'suspended') {
+        throw new QmpError('GenericError', 'Unable to wake up: guest is not in suspended state');
+      }
+      await this.#machine.wake();
+      this.#status = 'running';
+      this.#options.emit('WAKEUP');
+      await this.#machine.run(false);
+    });
   }
 
   /** QMP `system_reset`. With `-no-reboot` it ends the daemon, as in QEMU. */
@@ -198,6 +216,10 @@ export class Lifecycle {
         log.error({ vcpu, details: stop.details }, `internal-error: ${stop.details}`);
         await this.#pause('internal-error');
         return;
+      case 'sleep':
+        log.info({ vcpu, state: stop.state }, 'the guest sent itself to sleep');
+        await this.#sleep(stop.state);
+        return;
       case 'panicked':
         log.info({ vcpu }, 'the guest reported a panic');
         await this.#panicked();
@@ -221,11 +243,18 @@ export class Lifecycle {
    */
   pauseForMigration(): Promise<{ runState: RunState; pendingReset: boolean }> {
     return this.#serial(async () => {
+      // As in QEMU, a guest that sleeps is woken to be migrated.
+      const woken = this.#status === 'suspended';
+      if (woken) {
+        await this.#machine.wake();
+        this.#status = 'running';
+      }
       const runState = this.#status;
       this.#beforeMigration = runState;
       this.#stopWanted = false;
-      if (runState === 'running') await this.#pause('finish-migrate');
+      if (this.running) await this.#pause('finish-migrate');
       else this.#status = 'finish-migrate';
+      if (woken) this.#options.emit('WAKEUP');
       const final = this.#stops.find(({ stop }) => stop.cause !== 'reset');
       if (final) throw new Error(`the guest stopped by itself (${final.stop.cause})`);
       return { runState, pendingReset: this.#stops.length > 0 };
@@ -316,6 +345,19 @@ export class Lifecycle {
           return;
       }
     });
+  }
+
+  async #sleep(state: SleepingState): Promise<void> {
+    const { emit } = this.#options;
+    if (state === 'S3') {
+      if (!this.running) return;
+      await this.#machine.park();
+      this.#status = 'suspended';
+      emit('SUSPEND');
+    } else {
+      if (state === 'S4') emit('SUSPEND_DISK');
+      await this.#shutdown({ guest: true, reason: 'guest-shutdown' });
+    }
   }
 
   /** QEMU's softmmu/runstate.c, qemu_system_guest_panicked. */

@@ -258,6 +258,12 @@ export class Machine {
     await this.#all({ type: 'nmi' });
   }
 
+  /** What a guest that was suspended to its memory wakes up to: reset, but for its memory. All vCPUs must be parked. */
+  async wake(): Promise<void> {
+    await this.reset(undefined);
+    this.devices.acpiPm.wake();
+  }
+
   /** A user presses the power button. */
   pressPowerButton(): void {
     this.devices.acpiPm.pressPowerButton();

@@ -5,6 +5,7 @@ export const NO_MACHINE: RunnableMachine = {
   run: async () => undefined,
   park: async () => undefined,
   reset: async () => undefined,
+  wake: async () => undefined,
   pressPowerButton: () => undefined,
   injectNmi: async () => undefined,
 };

@@ -23,10 +23,13 @@ export class CancelledError extends Error {
   }
 }
 
-/** The sentence users see in `error-desc` and in the log. A failure to connect stands alone, as QEMU's does. */
+/**
+ * The sentence users see in `error-desc` and in the log. A failure to connect stands alone, as QEMU's does, and so does one of a channel that is no
+ * socket: it is all that is known.
+ */
 export function describeFailure(stage: MigrationStage, reason: string): string {
   // A reason may quote what a peer sent, which shall not forge lines of a log or speak to a terminal.
   const shown = reason.replace(/\p{Cc}+/gu, ' ');
-  if (stage === 'connect') return shown;
+  if (stage === 'connect' || /^Unable to write to (file|command): /.test(shown)) return shown;
   return `Migration failed in stage '${stage}': ${shown}`;
 }

@@ -1,17 +1,6 @@
 /** Frames over a connected socket, for a thread that may block in it. Nothing here looks at what the frames mean. */
-import { errnoName } from '../../kvm/errors.js';
 import { IoVector } from '../../kvm/iovec.js';
-import * as libc from '../../kvm/libc_unsafe.js';
 import { Mapping } from '../../kvm/memory.js';
-import {
-  MSG_DONTWAIT,
-  MSG_NOSIGNAL,
-  MSG_WAITALL,
-  POLLIN,
-  setSendTimeout,
-  setSocketBuffers,
-  waitFor,
-} from '../../kvm/sockets.js';
 import {
   decodeHeader,
   decodeJson,
@@ -24,20 +13,8 @@ import {
   RANGE_BYTES,
 } from '../../protocol/migration_stream.js';
 import type { Budget } from './budget.js';
-import { nowMs } from './progress.js';
-
-const ENDED = 1;
-const STALL_SLICE_MS = 500;
-/** What the kernel may hold of one more packet than a socket buffer's size says. */
-const SOCKET_OVERSHOOT = 64 * 1024;
-
-/** The peer is gone, or the socket fails. */
-export class ChannelError extends Error {
-  constructor(what: string) {
-    super(what);
-    this.name = 'ChannelError';
-  }
-}
+import { type ByteLink, ChannelError } from './byte_link.js';
+import { SOCKET_OVERSHOOT } from './socket_link.js';
 
 /** How a side divides its bound: the direction of the data gets what is left of it, the other what small frames need. */
 export function socketShares(bound: number, direction: 'send' | 'receive'): { send: number; receive: number } {
@@ -46,9 +23,9 @@ export function socketShares(bound: number, direction: 'send' | 'receive'): { se
   return direction === 'send' ? { send: large, receive: small } : { send: small, receive: large };
 }
 
-/** One side's end of the stream. The fd belongs to the caller. */
+/** One side's end of the stream. The link belongs to the caller. */
 export class FrameChannel implements Disposable {
-  readonly fd: number;
+  readonly #link: ByteLink;
   readonly #buffer: Mapping;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
@@ -59,15 +36,11 @@ export class FrameChannel implements Disposable {
   #received = 0;
   #sentFrames = 0;
   #receivedFrames = 0;
-  #stallLimitMs = Number.POSITIVE_INFINITY;
-  /** The peer's answers are small: what has begun to arrive arrives within this time. Undefined: it may take as long as it wants. */
-  readonly #receiveLimitMs: number | undefined;
 
-  /** Bounds the socket's buffers and draws them, and the tables, from `budget`. @throws BudgetError */
-  constructor(fd: number, budget: Budget, direction: 'send' | 'receive', receiveLimitMs?: number) {
-    this.fd = fd;
+  /** Bounds the link's buffers and draws them, and the tables, from `budget`. @throws BudgetError */
+  constructor(link: ByteLink, budget: Budget, direction: 'send' | 'receive') {
+    this.#link = link;
     this.#direction = direction;
-    this.#receiveLimitMs = receiveLimitMs;
     this.#draw(budget);
     this.#buffer = Mapping.anonymous(HEADER_BYTES + MAX_JSON_BYTES);
     this.#bytes = this.#buffer.view(0, this.#buffer.byteLength);
@@ -85,8 +58,7 @@ export class FrameChannel implements Disposable {
 
   #draw(budget: Budget): void {
     const shares = socketShares(budget.bound, this.#direction);
-    const granted = setSocketBuffers(this.fd, shares.send, shares.receive);
-    this.#drawn.push(budget.draw('socket buffers', granted.send + granted.receive + 2 * SOCKET_OVERSHOOT));
+    this.#drawn.push(budget.draw("the channel's buffers", this.#link.bound(shares.send, shares.receive)));
     this.#drawn.push(budget.draw('frame buffers', HEADER_BYTES + MAX_JSON_BYTES + IoVector.BYTES));
   }
 
@@ -109,16 +81,14 @@ export class FrameChannel implements Disposable {
     return this.#iov;
   }
 
-  /** From now on a peer that takes nothing for `ms` is given up; before, it may take as long as it wants. */
+  /** See ByteLink. */
   limitStall(ms: number): void {
-    this.#stallLimitMs = ms;
-    // A send that got rid of a part returns when its time is out, so slices say better than one timeout when the peer took anything.
-    setSendTimeout(this.fd, Math.min(ms, STALL_SLICE_MS));
+    this.#link.limitStall(ms);
   }
 
-  #checkStall(tookMs: number): void {
-    if (nowMs() - tookMs < this.#stallLimitMs) return;
-    throw new ChannelError(`the destination took no data for ${this.#stallLimitMs} ms`);
+  /** Runs of at least this many pages go by `sendFile`. */
+  get filePages(): number {
+    return this.#link.filePages;
   }
 
   /** Sends a frame with a JSON body, given as an object or as its text. @throws ChannelError */
@@ -128,7 +98,7 @@ export class FrameChannel implements Disposable {
     this.#header(type, bytes.length, 0);
     this.#iov.clear();
     this.#iov.add(this.#buffer.address, HEADER_BYTES + bytes.length);
-    this.flush(0);
+    this.flush(false);
   }
 
   /**
@@ -141,43 +111,28 @@ export class FrameChannel implements Disposable {
     this.#iov.add(this.#buffer.address, HEADER_BYTES + rangeCount * RANGE_BYTES);
   }
 
-  /** Sends what `iov` holds, then empties it. `flags` may say MSG_MORE. @throws ChannelError */
-  flush(flags: number): void {
+  /** Sends what `iov` holds, then empties it; `more` follows at once. @throws ChannelError */
+  flush(more: boolean): void {
     const bytes = this.#iov.bytesLeft;
-    for (let tookMs = nowMs(); ; ) {
-      const before = this.#iov.bytesLeft;
-      const rc = this.#iov.sendAll(this.fd, flags | MSG_NOSIGNAL);
-      if (rc === 0) break;
-      if (rc !== -EAGAIN) throw sendError(rc);
-      if (this.#iov.bytesLeft < before) tookMs = nowMs();
-      this.#checkStall(tookMs);
-    }
+    this.#link.send(this.#iov, more);
     this.#sent += bytes;
     this.#iov.clear();
   }
 
-  /**
-   * Sends bytes of a file by reference, without copying them. @throws ChannelError
-   * @param offset a view of 8 bytes to work in
-   */
+  /** Sends bytes of a file by reference. @throws ChannelError. @param offset a view of 8 bytes to work in */
   sendFile(file: number, start: number, length: number, offset: DataView): void {
-    offset.setBigInt64(0, BigInt(start), true);
-    for (let left = length, tookMs = nowMs(); left > 0; ) {
-      const n = libc.sendfile(this.fd, file, offset, left);
-      if (n === -EAGAIN) this.#checkStall(tookMs);
-      else if (n < 0 && n !== -EINTR) throw sendError(n);
-      if (n === 0) throw new ChannelError('guest memory ended before its time');
-      if (n > 0) {
-        left -= n;
-        tookMs = nowMs();
-      }
-    }
+    this.#link.sendFile(file, start, length, offset);
     this.#sent += length;
   }
 
   /** Whether a frame, or the peer's end, can be read now or within `timeoutMs`. */
   readable(timeoutMs: number): boolean {
-    return waitFor(this.fd, POLLIN, timeoutMs);
+    return this.#link.readable(timeoutMs);
+  }
+
+  /** Whether all that was sent has been taken, now or within `timeoutMs`. @throws ChannelError when nobody will take it */
+  drained(timeoutMs: number): boolean {
+    return this.#link.drained(timeoutMs);
   }
 
   /** Receives a header. @throws StreamError for a hostile one, ChannelError when the peer is gone */
@@ -204,35 +159,21 @@ export class FrameChannel implements Disposable {
   /** Fills the memory that `iov` names with the next bytes of the stream. */
   receivePayload(): void {
     const bytes = this.#iov.bytesLeft;
-    const rc = this.#receiveLimitMs === undefined ? this.#receiveAll() : this.#receiveWithin(this.#receiveLimitMs);
-    if (rc === ENDED) throw new ChannelError(`the peer closed the connection at stream offset ${this.#received}`);
-    if (rc < 0) throw new ChannelError(`receiving failed: ${errnoName(-rc)}`);
+    if (!this.#link.receive(this.#iov)) {
+      throw new ChannelError(`the peer closed the connection at stream offset ${this.#received}`);
+    }
     this.#received += bytes;
   }
 
   /** Throws away what arrives within `timeoutMs`. @returns false once the peer has closed */
   discard(timeoutMs: number): boolean {
     if (!this.readable(timeoutMs)) return true;
-    return libc.recv(this.fd, this.#buffer.address, this.#buffer.byteLength, 0) > 0;
+    return this.#link.discard(this.#bytes);
   }
 
-  #receiveAll(): number {
-    return this.#iov.receiveAll(this.fd, MSG_WAITALL, ENDED);
-  }
-
-  #receiveWithin(limitMs: number): number {
-    const deadlineMs = nowMs() + limitMs;
-    for (;;) {
-      const rc = this.#iov.receiveAll(this.fd, MSG_DONTWAIT, ENDED);
-      if (rc !== -EAGAIN) return rc;
-      const leftMs = deadlineMs - nowMs();
-      if (leftMs <= 0) {
-        throw new ChannelError(
-          `the peer sent only a part of a frame within ${limitMs} ms, at stream offset ${this.#received}`,
-        );
-      }
-      waitFor(this.fd, POLLIN, Math.ceil(leftMs));
-    }
+  /** The peer reads what was sent, then its end. */
+  endSending(): void {
+    this.#link.endSending();
   }
 
   #receive(at: number, length: number): void {
@@ -251,11 +192,4 @@ export class FrameChannel implements Disposable {
     this.#buffer[Symbol.dispose]();
     for (const drawn of this.#drawn) drawn[Symbol.dispose]();
   }
-}
-
-const EINTR = 4;
-const EAGAIN = 11;
-
-function sendError(rc: number): ChannelError {
-  return new ChannelError(`sending failed: ${errnoName(-rc)}`);
 }

@@ -2,7 +2,7 @@
 import { rmSync } from 'node:fs';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { closeFd } from '../../kvm/memory.js';
-import { type SocketAddress, shutdownSocket } from '../../kvm/sockets.js';
+import { shutdownSocket } from '../../kvm/sockets.js';
 import type { MigrationStatus } from '../../schemas/generated/qmp.js';
 import type { Lifecycle } from '../lifecycle/lifecycle.js';
 import type { DaemonLog } from '../log.js';
@@ -11,6 +11,7 @@ import { describeFailure } from './errors.js';
 import { machineDescription } from './machine_description.js';
 import type { Digest, IncomingData, IncomingMessage, ToIncoming } from './messages.js';
 import { CONTROL, createSharedProgress, type SharedProgress, VERDICT, wake } from './progress.js';
+import type { MigrationListener, Transport } from './transport.js';
 
 export interface IncomingOptions {
   machine: Machine;
@@ -18,32 +19,32 @@ export interface IncomingOptions {
   log: DaemonLog;
   /** The most this side holds; the source's bound may lower it. */
   maxBufferBytes: number;
+  /** This machine's: a guest that names another is refused. */
+  uuid: string | undefined;
   onStatus: (status: MigrationStatus) => void;
 }
 
-/** One incoming migration, from a listening socket to its end. */
+/** One incoming migration, from a listening socket, or an open channel, to its end. */
 export class Incoming {
   readonly progress: SharedProgress = createSharedProgress();
-  readonly address: SocketAddress;
+  /** What it listens on; undefined where the stream comes from an fd or a command. */
+  readonly listener: MigrationListener | undefined;
   /** Resolves when the thread and the sockets are gone. */
   readonly ended: Promise<void>;
   status: MigrationStatus | undefined;
   errorDesc: string | undefined;
   readonly #options: IncomingOptions;
-  readonly #listener: number;
+  readonly #transport: Transport | undefined;
   #connection: number | undefined;
   #port: MessagePort | undefined;
   #digest: Digest | undefined;
   #settling: Promise<void> = Promise.resolve();
 
-  /**
-   * @param listener a listening fd, owned from here on
-   * @param address where it listens, with the real port
-   */
-  constructor(listener: number, address: SocketAddress, options: IncomingOptions) {
+  /** @param from a listener or a transport, owned from here on */
+  constructor(from: MigrationListener | Transport, options: IncomingOptions) {
     this.#options = options;
-    this.#listener = listener;
-    this.address = address;
+    if ('link' in from) this.#transport = from;
+    else this.listener = from;
     this.ended = this.#run();
   }
 
@@ -53,14 +54,21 @@ export class Incoming {
 
   /** Cuts the connection of a source that is there: the migration fails. One that only listens goes on listening. */
   yank(): void {
+    if (!this.active) return;
+    Atomics.store(this.progress.control, CONTROL.CUT, 1);
+    this.#cut();
+  }
+
+  #cut(): void {
+    wake(this.progress.control);
+    this.#transport?.cut();
     if (this.#connection !== undefined) shutdownSocket(this.#connection);
   }
 
   /** Ends it, as the daemon ends: no status, no event. */
   async abandon(): Promise<void> {
     Atomics.compareExchange(this.progress.control, CONTROL.VERDICT, VERDICT.OPEN, VERDICT.CANCELLED);
-    wake(this.progress.control);
-    if (this.#connection !== undefined) shutdownSocket(this.#connection);
+    this.#cut();
     await this.ended;
   }
 
@@ -69,10 +77,11 @@ export class Incoming {
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     const data: IncomingData = {
-      fd: this.#listener,
-      tcp: this.address.kind === 'tcp',
+      from: this.listener?.fd ?? (this.#transport as Transport).link,
+      tcp: this.listener?.address.kind === 'tcp',
       ram: machine.ram.handle,
       machine: machineDescription(machine),
+      uuid: this.#options.uuid,
       progress: this.progress,
       maxBufferBytes: this.#options.maxBufferBytes,
     };
@@ -98,10 +107,11 @@ export class Incoming {
       new Promise<void>((resolve) => worker.once('exit', () => resolve())),
     ]);
     await this.#settling;
-    closeFd(this.#listener);
+    this.#transport?.close();
+    if (this.listener) closeFd(this.listener.fd);
     if (this.#connection !== undefined) closeFd(this.#connection);
     this.#connection = undefined;
-    if (this.address.kind === 'unix') rmSync(this.address.path, { force: true });
+    if (this.listener?.address.kind === 'unix') rmSync(this.listener.address.path, { force: true });
     if (crash) this.#fail(`the migration thread ended: ${crash.message}`);
   }
 

@@ -4,10 +4,11 @@
  */
 import { GuestRam } from '../../kvm/guest_ram.js';
 import { jsonUint, LayoutError } from '../../kvm/layout.js';
-import { acceptFrom, endSending, POLLIN, setNoDelay, waitFor } from '../../kvm/sockets.js';
+import { acceptFrom, POLLIN, setBlocking, setNoDelay, waitFor } from '../../kvm/sockets.js';
 import {
   checkHello,
   type FrameHeader,
+  type FrameName,
   machineMismatch,
   nextReceiverState,
   type ReceiverState,
@@ -18,12 +19,15 @@ import { isMigratedRunState } from '../lifecycle/migrated_run_states.js';
 import type { ArrivedSection } from '../machine/machine.js';
 import { STATE_VERSION } from '../machine/state_version.js';
 import { Budget, MIN_BUFFER_BYTES } from './budget.js';
+import { ChannelError } from './byte_link.js';
 import { CancelledError, MigrationError, type MigrationStage } from './errors.js';
 import { FrameChannel } from './frame_channel.js';
 import type { Mailbox } from './mailbox.js';
 import type { Digest, IncomingData, IncomingMessage, ToIncoming } from './messages.js';
+import { openLink } from './open_link.js';
 import { CONTROL, FIGURE, nowMs, VERDICT } from './progress.js';
 import { RamReceiver } from './ram_receiver.js';
+import type { LinkData } from './transport.js';
 
 const SLICE_MS = 50;
 /** Sections of machine state that are no vCPU's: the VM's and the devices'. */
@@ -40,6 +44,8 @@ export class IncomingEngine {
   readonly #post: (message: IncomingMessage) => void;
   readonly #ram: GuestRam;
   #state: ReceiverState = 'hello';
+  /** The source does not hear answers. */
+  #oneWay = false;
 
   constructor(data: IncomingData, mailbox: Mailbox<ToIncoming>, post: (message: IncomingMessage) => void) {
     this.#data = data;
@@ -50,24 +56,42 @@ export class IncomingEngine {
 
   /** Receives one whole migration. @throws MigrationError, StreamError, ChannelError, CancelledError */
   run(): void {
-    const fd = this.#accept();
-    if (this.#data.tcp) setNoDelay(fd);
+    const link = this.#arrival();
     this.#post({ type: 'active' });
     this.stage = 'handshake';
     const budget = new Budget(this.#data.maxBufferBytes, this.#data.progress.budget);
-    using channel = new FrameChannel(fd, budget, 'receive');
+    using channel = new FrameChannel(
+      openLink(link, () => this.#checkEnded()),
+      budget,
+      'receive',
+    );
     try {
       this.#converse(channel, budget);
     } catch (error) {
-      this.#refuse(channel, error as Error);
+      if (!this.#oneWay) this.#refuse(channel, error as Error);
       throw error;
     }
   }
 
-  #accept(): number {
+  /** Waits until a source is there. */
+  #arrival(): LinkData {
+    const { from, tcp } = this.#data;
+    if (typeof from === 'number') {
+      const fd = this.#accept(from);
+      if (tcp) setNoDelay(fd);
+      return { kind: 'socket', fd, tcp, connecting: false };
+    }
+    if (from.kind === 'socket') setBlocking(from.fd);
+    else this.#oneWay = true; // until the source says that it hears
+    const fd = from.kind === 'socket' ? from.fd : from.input;
+    while (fd !== undefined && !waitFor(fd, POLLIN, SLICE_MS)) this.#checkEnded();
+    return from;
+  }
+
+  #accept(listener: number): number {
     for (;;) {
-      if (waitFor(this.#data.fd, POLLIN, SLICE_MS)) {
-        const fd = acceptFrom(this.#data.fd);
+      if (waitFor(listener, POLLIN, SLICE_MS)) {
+        const fd = acceptFrom(listener);
         if (fd !== undefined) {
           this.#post({ type: 'connected', fd });
           return fd;
@@ -102,7 +126,7 @@ export class IncomingEngine {
             break;
           case 'FLUSH':
             channel.receiveJson(header);
-            channel.sendJson('FLUSHED', {});
+            this.#tell(channel, 'FLUSHED', {});
             break;
           case 'STATE':
             this.stage = 'load';
@@ -133,23 +157,28 @@ export class IncomingEngine {
 
   #hello(channel: FrameChannel, header: FrameHeader, budget: Budget, offset: number): void {
     const hello = checkHello(channel.receiveJson(header), offset);
+    this.#oneWay = hello.oneWay;
     const mismatch = machineMismatch(hello.machine, this.#data.machine);
     if (mismatch !== undefined) throw new MigrationError('handshake', mismatch);
     if (hello.maxBufferBytes < MIN_BUFFER_BYTES) {
       throw new MigrationError('handshake', `max-buffer-bytes ${hello.maxBufferBytes} is below ${MIN_BUFFER_BYTES}`);
     }
+    const { uuid } = this.#data;
+    if (hello.uuid !== undefined && uuid !== undefined && hello.uuid !== uuid) {
+      throw new MigrationError('handshake', `UUID received is ${hello.uuid} and local is ${uuid}`);
+    }
     // The source's bound holds for both sides: this side had drawn its buffers from its own, and takes the smaller one.
     channel.rebound(budget, Math.min(hello.maxBufferBytes, budget.bound));
-    channel.sendJson('ACCEPT', { version: STREAM_VERSION, maxBufferBytes: budget.bound });
+    this.#tell(channel, 'ACCEPT', { version: STREAM_VERSION, maxBufferBytes: budget.bound });
     this.stage = 'live';
   }
 
   #load(channel: FrameChannel, sections: ArrivedSection[], digest: Digest): void {
     this.#post({ type: 'load', sections, digest });
-    const answer = this.#answer(() => channel.sendJson('ALIVE', {}));
+    const answer = this.#answer(() => this.#tell(channel, 'ALIVE', {}));
     if (answer.type === 'refused') throw new MigrationError('load', answer.reason);
     if (answer.type !== 'loaded') throw new Error(`main answered '${answer.type}' where 'loaded' was due`);
-    channel.sendJson('READY', {});
+    this.#tell(channel, 'READY', {});
     this.stage = 'commit';
   }
 
@@ -158,7 +187,7 @@ export class IncomingEngine {
     this.#post({ type: 'commit' });
     this.#answer(() => undefined);
     try {
-      channel.sendJson('RUNNING', {});
+      this.#tell(channel, 'RUNNING', {});
     } catch (error) {
       this.#post({
         type: 'completed',
@@ -167,6 +196,11 @@ export class IncomingEngine {
       return;
     }
     this.#post({ type: 'completed' });
+  }
+
+  /** Says something to a source that hears it. */
+  #tell(channel: FrameChannel, type: FrameName, body: object): void {
+    if (!this.#oneWay) channel.sendJson(type, body);
   }
 
   #answer(everySlice: () => void): ToIncoming {
@@ -182,7 +216,7 @@ export class IncomingEngine {
     try {
       const reason = error instanceof MigrationError ? error.reason : error.message;
       channel.sendJson('REFUSE', { reason: reason.slice(0, 1000) });
-      endSending(channel.fd);
+      channel.endSending();
       const deadlineMs = nowMs() + LINGER_MS;
       while (nowMs() < deadlineMs && channel.discard(SLICE_MS));
     } catch {
@@ -191,7 +225,9 @@ export class IncomingEngine {
   }
 
   #checkEnded(): void {
-    if (Atomics.load(this.#data.progress.control, CONTROL.VERDICT) === VERDICT.CANCELLED) throw new CancelledError();
+    const { control } = this.#data.progress;
+    if (Atomics.load(control, CONTROL.VERDICT) === VERDICT.CANCELLED) throw new CancelledError();
+    if (Atomics.load(control, CONTROL.CUT) === 1) throw new ChannelError('the channel was cut by a user');
   }
 
   #show(receiver: RamReceiver, channel: FrameChannel): void {

@@ -1,5 +1,6 @@
 /** `query-migrate`: QEMU's members for each status, from shared figures, and ours under `mplm`. */
 import { PAGE_SIZE } from '../../kvm/guest_ram.js';
+import type { SocketAddress as ListenAddress } from '../../kvm/sockets.js';
 import type { MigrationInfo, MigrationStats, MplmInfo, SocketAddress } from '../../schemas/generated/qmp.js';
 import { BUDGET_WORD } from './budget.js';
 import { MIGRATION_STAGES } from './errors.js';
@@ -45,10 +46,12 @@ export function incomingInfo(migration: Incoming): MigrationInfo {
   if (migration.status === 'failed') {
     return { status: 'failed', 'error-desc': migration.errorDesc ?? 'no cause given' };
   }
-  return { 'socket-address': [socketAddress(migration)] };
+  const { listener } = migration;
+  if (!listener) return {};
+  return { 'socket-address': [listener.address, ...(listener.also ? [listener.also] : [])].map(socketAddress) };
 }
 
-function socketAddress({ address }: Incoming): SocketAddress {
+function socketAddress(address: ListenAddress): SocketAddress {
   if (address.kind === 'unix') return { type: 'unix', path: address.path };
   const family = address.host.includes(':') ? { ipv6: true } : { ipv4: true };
   return { type: 'inet', host: address.host, port: String(address.port), ...family };

@@ -7,18 +7,23 @@ import type { MigrationStage } from './errors.js';
 import type { EpochRecord } from './policy/epochs.js';
 import type { MplmSettings } from './policy/settings.js';
 import type { SharedProgress } from './progress.js';
+import type { LinkData } from './transport.js';
 
-/** What both threads are started with. The fd is main's: it closes it once the thread is gone. */
+/** What both threads are started with. Fds are main's: it closes them once the thread is gone. */
 interface ThreadData {
   ram: RamHandle;
   machine: Hello['machine'];
   progress: SharedProgress;
-  tcp: boolean;
 }
 
 export interface OutgoingData extends ThreadData {
-  /** A socket that is connecting. */
-  fd: number;
+  link: LinkData;
+  /** No answers come back. */
+  oneWay: boolean;
+  /** Wait for main between pausing the guest and sending the rest. */
+  pauseBeforeSwitchover: boolean;
+  /** The guest's, where the destination shall have the same. */
+  uuid: string | undefined;
   vmFd: number;
   mplm: MplmSettings;
   maxBufferBytes: number;
@@ -39,12 +44,16 @@ export interface Digest {
 export type DowntimeBreakdown = Record<string, number>;
 
 export type OutgoingMessage =
-  /** The destination accepted and tracking is on. */
+  /** The channel is there. */
   | { type: 'active'; setupMs: number }
   /** A sync of the dirty log: pass number from 1. */
   | { type: 'pass'; pass: number }
   /** The live stage is over: park the vCPUs, answer `paused`, then the state. */
   | { type: 'pause' }
+  /** The wait before the switchover is over: send the state. */
+  | { type: 'device' }
+  /** Of a one-way channel, all was sent: close it, answer `finished` once its reader has taken all. */
+  | { type: 'finish' }
   | { type: 'completed'; downtimeMs: number; breakdown: DowntimeBreakdown; endedMs: number }
   /** `outcomeUnknown`: COMMIT was sent and no RUNNING came back. */
   | { type: 'failed'; stage: MigrationStage; cause: string; outcomeUnknown: boolean }
@@ -55,13 +64,20 @@ export type OutgoingMessage =
 /** Main to the outgoing thread. */
 export type ToOutgoing =
   | { type: 'paused' }
+  /** The user says that the switchover may be. */
+  | { type: 'continue' }
+  | { type: 'finished' }
   | { type: 'state'; sections: SavedSection[]; runState: string; pendingReset: boolean }
-  /** The guest could not be paused or read. */
+  /** The guest could not be paused or read, or the reader of a one-way channel failed. */
   | { type: 'failed'; cause: string };
 
 export interface IncomingData extends ThreadData {
-  /** A listening socket. */
-  fd: number;
+  /** Where the stream comes from; a number: a listening socket, on which it is waited for. */
+  from: number | LinkData;
+  /** Of sockets that come in there. */
+  tcp: boolean;
+  /** This machine's, where it takes no other guest than its own. */
+  uuid: string | undefined;
   maxBufferBytes: number;
 }
 

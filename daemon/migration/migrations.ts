@@ -1,8 +1,7 @@
 /** All that QMP says and asks about migration: settings that persist, the one migration that may run, and the last one's figures. */
-import { SysError, strerror } from '../../kvm/errors.js';
-import { listenOn, type SocketAddress } from '../../kvm/sockets.js';
 import { genericError, invalidParameter } from '../../protocol/qmp_errors.js';
 import type {
+  CommandArguments,
   MigrationCapabilityStatus,
   MigrationInfo,
   MigrationParameters,
@@ -11,15 +10,16 @@ import type {
 import type { Emit, Lifecycle } from '../lifecycle/lifecycle.js';
 import type { DaemonLog } from '../log.js';
 import type { Machine } from '../machine/machine.js';
-import { removeStaleSocket } from '../sockets/stale_socket.js';
 import { DEFAULT_BUFFER_BYTES, MIN_BUFFER_BYTES } from './budget.js';
 import { Capabilities } from './capabilities.js';
 import { Incoming } from './incoming.js';
 import { incomingInfo, outgoingInfo } from './info.js';
+import { listenForMigration } from './listen.js';
 import { type ConsoleHold, Outgoing } from './outgoing.js';
 import { changeParameters, DEFAULT_PARAMETERS, type ParameterChanges } from './parameters.js';
 import { DEFAULT_MPLM_SETTINGS, type MplmSettings, mplmSettings } from './policy/index.js';
-import { parseMigrationUri, resolveMigrationAddress } from './uri.js';
+import { incomingTransport, outgoingTransport, type TakeFd, type Transport } from './transport.js';
+import { parseMigrationUri } from './uri.js';
 
 export interface MigrationsOptions {
   /** Undefined where there is no guest: `-machine none`. */
@@ -29,6 +29,8 @@ export interface MigrationsOptions {
   emit: Emit;
   /** Why no migration may begin now, one reason each. */
   blockedReasons: () => string[];
+  /** The machine's; undefined where none was given. */
+  uuid: string | undefined;
   /** `-incoming` was given: the daemon waits for a guest. */
   incoming: boolean;
   /** An outgoing migration failed; the guest goes on here. */
@@ -43,6 +45,8 @@ export class Migrations {
   #parameters = DEFAULT_PARAMETERS;
   readonly #capabilities = new Capabilities();
   #outgoing: Outgoing | undefined;
+  /** The last migration did not get as far as having an address. */
+  #failedStart: MigrationInfo | undefined;
   #incoming: Incoming | undefined;
   /** Set while an incoming address is being resolved and bound. */
   #incomingStarting = false;
@@ -55,7 +59,7 @@ export class Migrations {
    * QMP `migrate`: returns once the migration has begun.
    * @throws QmpError in QEMU's words where it cannot begin
    */
-  migrate(args: { uri: string; blk?: boolean; inc?: boolean; resume?: boolean; 'max-buffer-bytes'?: bigint }): void {
+  migrate(args: CommandArguments<'migrate'>, takeFd: TakeFd): void {
     const { lifecycle } = this.#options;
     const bound = args['max-buffer-bytes'];
     if (bound !== undefined && (bound < BigInt(MIN_BUFFER_BYTES) || bound > BigInt(Number.MAX_SAFE_INTEGER))) {
@@ -72,22 +76,46 @@ export class Migrations {
     if (lifecycle.status === 'internal-error') {
       throw genericError('The guest stopped with an internal error and cannot be migrated');
     }
-    const address = parseMigrationUri(args.uri, () => invalidParameter('uri', 'a valid migration protocol'));
     const { machine, console } = this.#guest;
     this.#status('setup');
-    this.#outgoing = new Outgoing(() => resolveMigrationAddress(address, false), {
+    const answers = this.#capabilities.has('return-path');
+    const { answered, open } = this.#open(args.uri, takeFd, answers);
+    this.#failedStart = undefined;
+    this.#outgoing = new Outgoing(open, {
       machine,
       lifecycle,
       console,
       log: this.#options.log,
       mplm: this.#settings,
       maxBufferBytes: bound === undefined ? DEFAULT_BUFFER_BYTES : Number(bound),
+      answers: answered,
+      pauseBeforeSwitchover: this.#capabilities.has('pause-before-switchover'),
+      uuid: this.#capabilities.has('validate-uuid') ? this.#options.uuid : undefined,
       parameters: this.#parameters,
       onStatus: (status) => this.#outgoingStatus(status),
       onPass: (pass) => {
         if (this.#capabilities.has('events')) this.#options.emit('MIGRATION_PASS', { pass });
       },
     });
+  }
+
+  /**
+   * What a URI names. Over an address answers always come back; over an fd or a command only where `answers`.
+   * @throws QmpError; the migration has then failed, as in QEMU
+   */
+  #open(uri: string, takeFd: TakeFd, answers: boolean): { answered: boolean; open: () => Promise<Transport> } {
+    const unknown = invalidParameter('uri', 'a valid migration protocol');
+    try {
+      const address = parseMigrationUri(uri, () => unknown);
+      const answered = answers || (address.kind !== 'fd' && address.kind !== 'exec');
+      return { answered, open: outgoingTransport(address, { takeFd, answers: answered }) };
+    } catch (error) {
+      this.#status('failed');
+      // Of a protocol that it does not know, QEMU remembers that it failed, and no cause.
+      const cause = error === unknown ? {} : { 'error-desc': (error as Error).message };
+      this.#failedStart = { status: 'failed', ...cause };
+      throw error;
+    }
   }
 
   /** QMP `migrate_cancel`: no error where nothing runs. */
@@ -100,8 +128,9 @@ export class Migrations {
    * @throws QmpError when it is not in `state`
    */
   continue(state: MigrationStatus): void {
-    const status = this.#outgoing?.status ?? 'none';
+    const status = this.#failedStart?.status ?? this.#outgoing?.status ?? 'none';
     if (state !== status) throw genericError(`Migration not in expected state: ${status}`);
+    this.#outgoing?.continue();
   }
 
   /** Whether a migration to elsewhere runs. */
@@ -124,8 +153,8 @@ export class Migrations {
    * QMP `migrate-incoming`, and `-incoming URI`: returns once it listens.
    * @throws QmpError in QEMU's words
    */
-  async receive(uri: string): Promise<void> {
-    const { lifecycle, log } = this.#options;
+  async receive(uri: string, takeFd: TakeFd): Promise<void> {
+    const { lifecycle, log, uuid } = this.#options;
     if (!this.#options.incoming) throw genericError("'-incoming' was not specified on the command line");
     if (this.#incoming || this.#incomingStarting) throw genericError('The incoming migration has already been started');
     const { machine } = this.#guest;
@@ -133,21 +162,16 @@ export class Migrations {
     const address = parseMigrationUri(uri, () => genericError(`unknown migration protocol: ${uri}`));
     this.#incomingStarting = true;
     try {
-      const resolved = await resolveMigrationAddress(address, true).catch((error: Error) => {
-        throw genericError(error.message);
-      });
-      if (resolved.kind === 'unix') {
-        await removeStaleSocket(resolved.path).catch((error: Error) => {
-          throw genericError(error.message);
-        });
-      }
-      const { fd, port } = bind(resolved);
-      const actual: SocketAddress = resolved.kind === 'tcp' ? { ...resolved, port } : resolved;
-      this.#incoming = new Incoming(fd, actual, {
+      const from =
+        address.kind === 'fd' || address.kind === 'exec'
+          ? incomingTransport(address, takeFd)
+          : await listenForMigration(address);
+      this.#incoming = new Incoming(from, {
         machine,
         lifecycle,
         log,
         maxBufferBytes: DEFAULT_BUFFER_BYTES,
+        uuid,
         onStatus: (status) => this.#incomingStatus(status),
       });
     } finally {
@@ -162,6 +186,7 @@ export class Migrations {
   }
 
   #info(): MigrationInfo {
+    if (this.#failedStart) return this.#failedStart;
     if (this.#outgoing) return outgoingInfo(this.#outgoing, this.#guest.machine.ram.ramBytes);
     if (this.#incoming) return incomingInfo(this.#incoming);
     return {};
@@ -244,16 +269,5 @@ export class Migrations {
 
   #status(status: MigrationStatus): void {
     if (this.#capabilities.has('events')) this.#options.emit('MIGRATION', { status });
-  }
-}
-
-/** Listens, with QEMU's words for a failure. */
-function bind(address: SocketAddress): { fd: number; port: number } {
-  try {
-    return listenOn(address);
-  } catch (error) {
-    const where = address.kind === 'unix' ? address.path : `${address.host}:${address.port}`;
-    const cause = error instanceof SysError ? strerror(error.errno) : (error as Error).message;
-    throw genericError(`Failed to bind socket to ${where}: ${cause}`);
   }
 }

@@ -1,8 +1,6 @@
 /** Main's end of one outgoing migration: it owns the socket and the thread, and does for the thread what only main may do. */
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { SysError, strerror } from '../../kvm/errors.js';
-import { closeFd } from '../../kvm/memory.js';
-import { type SocketAddress, shutdownSocket, startConnect } from '../../kvm/sockets.js';
 import type { MigrationStatus } from '../../schemas/generated/qmp.js';
 import type { Lifecycle } from '../lifecycle/lifecycle.js';
 import type { DaemonLog } from '../log.js';
@@ -14,6 +12,7 @@ import type { ParameterValues } from './parameters.js';
 import type { EpochRecord } from './policy/epochs.js';
 import type { MplmSettings } from './policy/settings.js';
 import { CONTROL, createSharedProgress, nowMs, PARAMETER, type SharedProgress, VERDICT, wake } from './progress.js';
+import type { LinkData, Transport } from './transport.js';
 
 /** The serial port's way out, which stands still while its state is carried. */
 export interface ConsoleHold {
@@ -28,12 +27,19 @@ export interface OutgoingOptions {
   log: DaemonLog;
   mplm: MplmSettings;
   maxBufferBytes: number;
+  /** The destination's answers come back over the channel. */
+  answers: boolean;
+  pauseBeforeSwitchover: boolean;
+  /** The guest's, where the destination shall refuse another. */
+  uuid: string | undefined;
   /** They may change while it runs, see `setParameters`. */
   parameters: ParameterValues;
   /** The status changed, or (`MIGRATION_PASS`) a sync was made. */
   onStatus: (status: MigrationStatus) => void;
   onPass: (pass: number) => void;
 }
+
+type PausedGuest = Awaited<ReturnType<Lifecycle['pauseForMigration']>>;
 
 /** One outgoing migration, from `setup` to its end. */
 export class Outgoing {
@@ -51,18 +57,18 @@ export class Outgoing {
   records: EpochRecord[] = [];
   extended = false;
   readonly #options: OutgoingOptions;
-  #fd: number | undefined;
-  /** Where it connects to, once that is resolved. */
-  #target: string | undefined;
+  #transport: Transport | undefined;
+  /** The guest as the pause found it. */
+  #found: PausedGuest | undefined;
   #port: MessagePort | undefined;
   #settling: Promise<void> = Promise.resolve();
 
-  /** @param address a resolver, since a name that cannot be resolved fails the migration, not the command */
-  constructor(address: () => Promise<SocketAddress>, options: OutgoingOptions) {
+  /** @param open see `outgoingTransport` */
+  constructor(open: () => Promise<Transport>, options: OutgoingOptions) {
     this.#options = options;
     this.mplm = options.mplm;
     this.setParameters(options.parameters);
-    this.ended = this.#run(address);
+    this.ended = this.#run(open);
   }
 
   get active(): boolean {
@@ -94,12 +100,15 @@ export class Outgoing {
     }
     this.#setStatus('cancelling');
     wake(control);
-    if (this.#fd !== undefined) shutdownSocket(this.#fd);
+    this.#transport?.cut();
   }
 
   /** Cuts the channel: whatever is sent or awaited fails at once. */
   yank(): void {
-    if (this.active && this.#fd !== undefined) shutdownSocket(this.#fd);
+    if (!this.active) return;
+    Atomics.store(this.progress.control, CONTROL.CUT, 1);
+    wake(this.progress.control);
+    this.#transport?.cut();
   }
 
   #setStatus(status: MigrationStatus): void {
@@ -107,18 +116,17 @@ export class Outgoing {
     this.#options.onStatus(status);
   }
 
-  async #run(address: () => Promise<SocketAddress>): Promise<void> {
+  async #run(open: () => Promise<Transport>): Promise<void> {
     try {
-      const to = await address();
+      this.#transport = await open();
       if (this.#cancelled) throw new Error('cancelled');
-      this.#target = to.kind === 'unix' ? to.path : `${to.host}:${to.port}`;
-      this.#fd = startConnect(to);
-      await this.#thread(this.#fd, to.kind === 'tcp');
+      await this.#thread(this.#transport.link);
     } catch (error) {
       await this.#end({ type: 'failed', stage: 'connect', cause: this.#connectFailure(error), outcomeUnknown: false });
     } finally {
-      if (this.#fd !== undefined) closeFd(this.#fd);
-      this.#fd = undefined;
+      // Whoever reads must not take what was sent for a whole guest that is only slow to come.
+      if (this.status !== 'completed') this.#transport?.cut();
+      this.#transport?.close();
     }
   }
 
@@ -133,13 +141,15 @@ export class Outgoing {
   }
 
   /** Resolves when the thread is gone and what it reported is dealt with. */
-  async #thread(fd: number, tcp: boolean): Promise<void> {
+  async #thread(link: LinkData): Promise<void> {
     const { machine } = this.#options;
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     const data: OutgoingData = {
-      fd,
-      tcp,
+      link,
+      oneWay: !this.#options.answers,
+      pauseBeforeSwitchover: this.#options.pauseBeforeSwitchover,
+      uuid: this.#options.uuid,
       vmFd: machine.vm.fd,
       ram: machine.ram.handle,
       machine: machineDescription(machine),
@@ -194,6 +204,12 @@ export class Outgoing {
       case 'pause':
         await this.#pause();
         return;
+      case 'device':
+        await this.#sendState();
+        return;
+      case 'finish':
+        await this.#finish();
+        return;
       case 'completed':
         this.downtimeMs = message.downtimeMs;
         this.breakdown = message.breakdown;
@@ -208,16 +224,40 @@ export class Outgoing {
     }
   }
 
-  /** Parks the vCPUs and sends their state after: the thread sends the last pages meanwhile. */
+  /** Parks the vCPUs; the thread may then wait for `migrate-continue`. */
   async #pause(): Promise<void> {
-    const { lifecycle, machine } = this.#options;
     try {
-      const { runState, pendingReset } = await lifecycle.pauseForMigration();
-      this.#tell({ type: 'paused' });
+      this.#found = await this.#options.lifecycle.pauseForMigration();
       this.#options.console.hold();
+      this.#tell({ type: 'paused' });
+      if (this.#options.pauseBeforeSwitchover && this.status === 'active') this.#setStatus('pre-switchover');
+    } catch (error) {
+      this.#tell({ type: 'failed', cause: (error as Error).message });
+    }
+  }
+
+  /** QMP `migrate-continue`: what waits before its switchover goes on. */
+  continue(): void {
+    if (this.status === 'pre-switchover') this.#tell({ type: 'continue' });
+  }
+
+  /** Sends the state of the paused machine after: the thread sends the last pages meanwhile. */
+  async #sendState(): Promise<void> {
+    try {
+      if (this.status === 'pre-switchover') this.#setStatus('device');
       const sections = [];
-      for await (const section of machine.saveState()) sections.push(section);
-      this.#tell({ type: 'state', sections, runState, pendingReset });
+      for await (const section of this.#options.machine.saveState()) sections.push(section);
+      this.#tell({ type: 'state', sections, ...(this.#found as PausedGuest) });
+    } catch (error) {
+      this.#tell({ type: 'failed', cause: (error as Error).message });
+    }
+  }
+
+  /** Of a one-way channel: its reader finds the end, and says how it fared. */
+  async #finish(): Promise<void> {
+    try {
+      await (this.#transport as Transport).finish();
+      this.#tell({ type: 'finished' });
     } catch (error) {
       this.#tell({ type: 'failed', cause: (error as Error).message });
     }
@@ -245,9 +285,10 @@ export class Outgoing {
       this.#close('cancelled', nowMs());
       return;
     }
+    const target = this.#transport?.target;
     this.errorDesc =
-      message.stage === 'connect' && this.#target !== undefined
-        ? `Failed to connect to '${this.#target}': ${message.cause}`
+      message.stage === 'connect' && target !== undefined
+        ? `Failed to connect to '${target}': ${message.cause}`
         : describeFailure(message.stage, message.cause);
     this.#close('failed', nowMs());
   }

@@ -11,16 +11,19 @@ import { isMigratedRunState } from '../lifecycle/migrated_run_states.js';
 import type { SavedSection } from '../machine/machine.js';
 import { STATE_VERSION } from '../machine/state_version.js';
 import { Budget } from './budget.js';
+import { ChannelError } from './byte_link.js';
 import { DirtyTracker } from './dirty_tracker.js';
 import { CancelledError, MIGRATION_STAGES, MigrationError, type MigrationStage } from './errors.js';
-import { ChannelError, FrameChannel } from './frame_channel.js';
+import { FrameChannel } from './frame_channel.js';
 import { LinkMeter } from './link_meter.js';
 import type { Mailbox } from './mailbox.js';
 import type { Digest, DowntimeBreakdown, OutgoingData, OutgoingMessage, ToOutgoing } from './messages.js';
+import { openLink } from './open_link.js';
 import { createPolicy, type MigrationPolicy, type PageBitmap, PageRanges, PrecopyPolicy } from './policy/index.js';
 import { CONTROL, FIGURE, nowMs, PARAMETER, VERDICT } from './progress.js';
 import { RamSender } from './ram_sender.js';
 import { Throttle } from './throttle.js';
+import type { LinkData } from './transport.js';
 
 /** How long the destination may take to accept. */
 const HANDSHAKE_TIMEOUT_MS = 30_000;
@@ -39,7 +42,8 @@ type Completed = Extract<OutgoingMessage, { type: 'completed' }>;
 
 export class OutgoingEngine {
   stage: MigrationStage = 'connect';
-  committed = false;
+  /** COMMIT was sent, and nobody has said what became of it. */
+  outcomeUnknown = false;
   readonly #data: OutgoingData;
   readonly #mailbox: Mailbox<ToOutgoing>;
   readonly #post: (message: OutgoingMessage) => void;
@@ -70,35 +74,45 @@ export class OutgoingEngine {
 
   #migrate(): Completed {
     const startMs = nowMs();
-    const { fd } = this.#data;
-    while (!waitFor(fd, POLLOUT, SLICE_MS)) this.#checkCancelled();
-    const refused = finishConnect(fd);
-    if (refused !== 0) throw new MigrationError('connect', strerror(refused));
-    this.#checkCancelled();
-    setBlocking(fd);
-    if (this.#data.tcp) setNoDelay(fd);
-    using channel = new FrameChannel(fd, this.#budget, 'send', STALL_LIMIT_MS);
+    const { link } = this.#data;
+    if (link.kind === 'socket') this.#connected(link);
+    this.#pass();
+    this.#post({ type: 'active', setupMs: nowMs() - startMs });
+    const checkInterrupted = () => this.#checkInterrupted();
+    using channel = new FrameChannel(openLink(link, checkInterrupted, STALL_LIMIT_MS), this.#budget, 'send');
     using _ranges = this.#budget.draw('table of ranges', PageRanges.bytesFor(MAX_RANGES));
     try {
-      return this.#converse(channel, startMs);
+      return this.#converse(channel);
     } catch (error) {
       throw this.#preferRefusal(channel, error);
     }
   }
 
-  #converse(channel: FrameChannel, startMs: number): Completed {
+  #connected({ fd, tcp, connecting }: Extract<LinkData, { kind: 'socket' }>): void {
+    if (connecting) {
+      while (!waitFor(fd, POLLOUT, SLICE_MS)) this.#checkCancelled();
+      const refused = finishConnect(fd);
+      if (refused !== 0) throw new MigrationError('connect', strerror(refused));
+      this.#checkCancelled();
+    }
+    setBlocking(fd);
+    if (tcp) setNoDelay(fd);
+  }
+
+  #converse(channel: FrameChannel): Completed {
     this.#enter('handshake');
+    const { machine, maxBufferBytes, oneWay, uuid } = this.#data;
     channel.sendJson('HELLO', {
       version: STREAM_VERSION,
-      machine: this.#data.machine,
-      maxBufferBytes: this.#data.maxBufferBytes,
+      machine,
+      maxBufferBytes,
+      oneWay,
+      ...(uuid === undefined ? {} : { uuid }),
     });
     this.#await(channel, 'ACCEPT', HANDSHAKE_TIMEOUT_MS, 'accept');
     using tracker = new DirtyTracker(Vm.attach(this.#data.vmFd), this.#ram, this.#data.dirtyLogInitiallySet);
-    const sender = new RamSender(this.#ram, channel, this.#data.tcp);
+    const sender = new RamSender(this.#ram, channel);
     this.#enter('live');
-    this.#pass();
-    this.#post({ type: 'active', setupMs: nowMs() - startMs });
     this.#live(channel, tracker, sender);
     return this.#stopAndCopy(channel, tracker, sender);
   }
@@ -150,9 +164,12 @@ export class OutgoingEngine {
           this.#pauseFor(step.untilMs - nowMs(), channel);
           break;
         case 'switchover':
-          // What still waits in the sockets is taken in while the guest runs, not while it stands still.
-          channel.sendJson('FLUSH', {});
-          this.#await(channel, 'FLUSHED', Number.POSITIVE_INFINITY, 'take in what was sent');
+          // What is still under way is taken in while the guest runs, not while it stands still.
+          if (this.#data.oneWay) this.#drain(channel);
+          else {
+            channel.sendJson('FLUSH', {});
+            this.#await(channel, 'FLUSHED', Number.POSITIVE_INFINITY, 'take in what was sent');
+          }
           this.#figure(FIGURE.PRECOPY_BYTES, channel.sentBytes);
           return;
         case 'done':
@@ -171,10 +188,16 @@ export class OutgoingEngine {
       breakdown[name] = now - lapMs;
       lapMs = now;
     };
-    channel.limitStall(STALL_LIMIT_MS);
     this.#post({ type: 'pause' });
     this.#message('paused', channel);
     lap('pause');
+    if (this.#data.pauseBeforeSwitchover) {
+      this.#message('continue', channel);
+      lap('pre-switchover');
+    }
+    this.#post({ type: 'device' });
+    // Of a one-way channel the reader may be a disk, which stalls without having failed; a cancel ends that.
+    if (!this.#data.oneWay) channel.limitStall(STALL_LIMIT_MS);
     const liveBytes = channel.sentBytes;
     const log: PageBitmap = tracker.sync();
     this.#policy.finalSync(nowMs(), log);
@@ -201,6 +224,7 @@ export class OutgoingEngine {
     channel.sendJson('DIGEST', digest);
     lap('state');
     this.#enter('load');
+    if (this.#data.oneWay) this.#drain(channel);
     this.#await(channel, 'READY', STALL_LIMIT_MS, 'load the machine');
     lap('load');
     const { control } = this.#data.progress;
@@ -208,8 +232,10 @@ export class OutgoingEngine {
       throw new CancelledError();
     }
     this.#enter('commit');
-    this.committed = true;
+    // Two-way: of a COMMIT that fails to be sent, a part may have arrived. A reader that is gone did not get this one.
+    this.outcomeUnknown = !this.#data.oneWay;
     channel.sendJson('COMMIT', {});
+    if (this.#data.oneWay) this.#finish(channel);
     this.#await(channel, 'RUNNING', STALL_LIMIT_MS, 'resume');
     lap('resume');
     this.#figure(FIGURE.DOWNTIME_BYTES, channel.sentBytes - liveBytes);
@@ -225,19 +251,36 @@ export class OutgoingEngine {
     for (;;) {
       const message = this.#mailbox.wait(SLICE_MS);
       if (message?.type === type) return message as Extract<ToOutgoing, { type: T }>;
-      if (message?.type === 'failed') throw new MigrationError(this.stage, message.cause);
+      if (message?.type === 'failed') {
+        this.outcomeUnknown = false;
+        throw new MigrationError(this.stage, message.cause);
+      }
       if (message !== undefined) throw new Error(`main answered '${message.type}' where '${type}' was due`);
-      this.#checkCancelled();
+      this.#checkInterrupted();
       this.#checkPeer(channel);
     }
   }
 
-  /** Waits for one answer of the destination; ALIVE frames prolong the wait. */
+  /** The end of a one-way channel: what its reader says at its own end is all there is to go by. */
+  #finish(channel: FrameChannel): void {
+    this.outcomeUnknown = true;
+    this.#post({ type: 'finish' });
+    this.#message('finished', channel);
+    this.outcomeUnknown = false;
+  }
+
+  /** Waits until whoever reads a one-way channel has taken all of it. */
+  #drain(channel: FrameChannel): void {
+    while (!channel.drained(SLICE_MS)) this.#checkInterrupted();
+  }
+
+  /** Waits for one answer of the destination, where any come back; ALIVE frames prolong the wait. */
   #await(channel: FrameChannel, answer: FrameName, timeoutMs: number, what: string): void {
+    if (this.#data.oneWay) return;
     const lastMs = nowMs() + Math.max(timeoutMs, LOAD_LIMIT_MS);
     let deadlineMs = nowMs() + timeoutMs;
     for (;;) {
-      if (!this.committed) this.#checkCancelled();
+      this.#checkInterrupted();
       const leftMs = deadlineMs - nowMs();
       if (leftMs <= 0) throw new MigrationError(this.stage, `the destination did not ${what} in time`);
       if (!channel.readable(Math.min(leftMs, SLICE_MS))) continue;
@@ -248,7 +291,7 @@ export class OutgoingEngine {
 
   /** In the live stage the destination says nothing but REFUSE, or goes away. */
   #checkPeer(channel: FrameChannel): void {
-    if (channel.readable(0)) this.#answer(channel);
+    if (!this.#data.oneWay && channel.readable(0)) this.#answer(channel);
   }
 
   /**
@@ -304,6 +347,13 @@ export class OutgoingEngine {
     const changed = wanted ? policy.extendLive() : policy.endLive();
     this.#figure(FIGURE.EXTENDED, policy.extended ? 1 : 0);
     return changed;
+  }
+
+  /** Looks whether main wants no more of it: for waits that nobody else ends. */
+  #checkInterrupted(): void {
+    this.#checkCancelled();
+    if (Atomics.load(this.#data.progress.control, CONTROL.CUT) === 1)
+      throw new ChannelError('the channel was cut by a user');
   }
 
   #checkCancelled(): void {

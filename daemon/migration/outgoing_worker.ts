@@ -20,7 +20,7 @@ try {
   } else {
     const stage = error instanceof MigrationError ? error.stage : engine.stage;
     const cause = error instanceof MigrationError ? error.reason : (error as Error).message;
-    post({ type: 'failed', stage, cause, outcomeUnknown: engine.committed });
+    post({ type: 'failed', stage, cause, outcomeUnknown: engine.outcomeUnknown });
   }
 }
 port.close();

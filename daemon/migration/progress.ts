@@ -4,8 +4,11 @@
  */
 import { BUDGET_WORDS } from './budget.js';
 
-/** Int32Array. WAKE: main, after any change the thread should see. VERDICT: see below. EXTEND: main, 1 while an extension is wanted. */
-export const CONTROL = { WAKE: 0, VERDICT: 1, EXTEND: 2 } as const;
+/**
+ * Int32Array. WAKE: main, after any change the thread should see. VERDICT: see below. EXTEND: main, 1 while an extension is wanted. CUT: main, 1
+ * once a user cut the channel.
+ */
+export const CONTROL = { WAKE: 0, VERDICT: 1, EXTEND: 2, CUT: 3 } as const;
 
 /**
  * Who decided how the migration ends, by one compare-and-swap from OPEN: main may cancel it, the thread may commit it (just before it sends COMMIT);

@@ -6,10 +6,6 @@ import type { FrameChannel } from './frame_channel.js';
 import { PageBitmap } from './policy/bitmap.js';
 import type { PageRanges } from './policy/ranges.js';
 
-const MSG_MORE = 0x8000;
-/** Over a UNIX socket, runs of at least this many pages go by sendfile(2); over TCP none does. See docs/decisions/0004-data-path.md. */
-const UNIX_SENDFILE_PAGES = 64;
-
 /** Fills one frame's table: flat [first, count, …]. */
 class Table {
   readonly ranges = new Uint32Array(2 * MAX_RANGES);
@@ -39,17 +35,15 @@ export class RamSender {
   zeroPages = 0;
   readonly #ram: GuestRam;
   readonly #channel: FrameChannel;
-  readonly #sendfilePages: number;
   /** Pages that were ever touched when the migration began; the rest reads as zero until someone writes there, which the log sees. */
   readonly #populated: PageBitmap;
   readonly #data = new Table();
   readonly #holes = new Table();
   readonly #offset = new DataView(new ArrayBuffer(8));
 
-  constructor(ram: GuestRam, channel: FrameChannel, tcp: boolean) {
+  constructor(ram: GuestRam, channel: FrameChannel) {
     this.#ram = ram;
     this.#channel = channel;
-    this.#sendfilePages = tcp ? Number.POSITIVE_INFINITY : UNIX_SENDFILE_PAGES;
     this.#populated = new PageBitmap(ram.pages);
     for (const [first, end] of ram.populated()) this.#populated.setRange(first, end - first);
   }
@@ -94,7 +88,7 @@ export class RamSender {
     if (length === 0) return;
     encodeRanges(this.#channel.table, HEADER_BYTES, ranges, length);
     this.#channel.beginPages('ZERO', length, pages);
-    this.#channel.flush(0);
+    this.#channel.flush(false);
     this.zeroPages += pages;
     this.#holes.reset();
   }
@@ -109,15 +103,15 @@ export class RamSender {
     for (let i = 0; i < length; i++) {
       const offset = (ranges[2 * i] as number) * PAGE_SIZE;
       const count = ranges[2 * i + 1] as number;
-      if (count >= this.#sendfilePages) {
-        if (iov.count > 0) channel.flush(MSG_MORE);
+      if (count >= channel.filePages) {
+        if (iov.count > 0) channel.flush(true);
         channel.sendFile(this.#ram.fd, offset, count * PAGE_SIZE, this.#offset);
       } else {
-        if (iov.count === IOV_MAX) channel.flush(MSG_MORE);
+        if (iov.count === IOV_MAX) channel.flush(true);
         iov.add(this.#ram.address + offset, count * PAGE_SIZE);
       }
     }
-    if (iov.count > 0) channel.flush(0);
+    if (iov.count > 0) channel.flush(false);
     this.normalPages += pages;
     this.#data.reset();
   }

@@ -1,6 +1,7 @@
 /** What a monitor command is: one row of the table from which parsing, help, completion and refusals come. */
 import type { JsonObject } from '../../protocol/json_value.js';
 import type { CommandName, CommandReturns } from '../../schemas/generated/qmp.js';
+import type { Machine } from '../machine/machine.js';
 import type { GuestMemory } from '../memory/guest_memory.js';
 import type { ReadRegister } from './expression.js';
 import type { MemoryFormatMemory } from './memory_format.js';
@@ -18,6 +19,8 @@ export interface Terminal {
 /** What a command runs with. */
 export interface MonitorContext {
   readonly memory: GuestMemory;
+  /** Undefined for `-machine none`. */
+  readonly machine: Machine | undefined;
   /** Index of the CPU that commands about one CPU are about; `cpu` changes it. */
   cpuIndex: number;
   readonly terminal: Terminal | undefined;

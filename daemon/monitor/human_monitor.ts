@@ -7,6 +7,7 @@ import { findCommand } from '../../protocol/qmp_commands.js';
 import { commandNotFound, genericError, invalidParameter, QmpError, texts } from '../../protocol/qmp_errors.js';
 import type { CommandName, CommandReturns } from '../../schemas/generated/qmp.js';
 import { NamedFds } from '../fds/named_fds.js';
+import type { Machine } from '../machine/machine.js';
 import type { GuestMemory } from '../memory/guest_memory.js';
 import type { CommandContext } from '../qmp/connection.js';
 import type { CommandHandlers } from '../qmp/server.js';
@@ -21,6 +22,8 @@ const MAX_OUTPUT_CHARS = 16 << 20;
 
 export interface HumanMonitorOptions {
   readonly memory: GuestMemory;
+  /** Undefined for `-machine none`. */
+  readonly machine: Machine | undefined;
   readonly handlers: CommandHandlers;
 }
 
@@ -41,9 +44,10 @@ export class HumanMonitor {
 
   /** A context for the lines of one view: it keeps the current CPU. @param request of whoever the lines come from */
   context(view: MonitorView, request: CommandContext): MonitorContext {
-    const { memory, handlers } = this.#options;
+    const { memory, machine, handlers } = this.#options;
     const context: MonitorContext = {
       memory,
+      machine,
       cpuIndex: 0,
       terminal: view.terminal,
       format: this.#format,

@@ -28,6 +28,8 @@ function enumValues(type: string): readonly string[] {
 
 export const capabilityNames = (): readonly string[] => enumValues('MigrationCapability');
 
+export const watchdogActions = (): readonly string[] => enumValues('WatchdogAction');
+
 export const migrationStatuses = (): readonly string[] => enumValues('MigrationStatus');
 
 const migrationParameters = () => COMMANDS['migrate-set-parameters'].arguments.properties ?? {};

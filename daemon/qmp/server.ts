@@ -11,6 +11,7 @@ import {
   type CommandReturns,
   type EventData,
   type EventName,
+  type SchemaInfo,
   type VersionInfo,
 } from '../../schemas/generated/qmp.js';
 import { NamedFds } from '../fds/named_fds.js';
@@ -78,6 +79,8 @@ export class QmpServer {
     this.#now = options.now ?? wallClockMicroseconds;
     this.#eventLimits = new EventLimits(options.timers);
     this.#early = options.held ? [] : undefined;
+    // Handlers are given once, so it stays the same.
+    let schema: SchemaInfo[] | undefined;
     const own: CommandHandlers = {
       'query-version': () => options.version(),
       // The last to be listed first, as in QEMU.
@@ -85,7 +88,7 @@ export class QmpServer {
         this.#commandNames()
           .reverse()
           .map((name) => ({ name })),
-      'query-qmp-schema': () => schemaInfo(this.#commandNames()),
+      'query-qmp-schema': () => (schema ??= schemaInfo(this.#commandNames())),
     };
     this.#handlers = new Map(Object.entries({ ...own, ...options.handlers }) as Array<[string, Handler]>);
   }

@@ -1,7 +1,7 @@
 /** The tree of what a daemon has, laid out as QEMU's of a pc: what it has too is at the same path, of the same type. */
 import type { DaemonOptions } from '../cli/daemon_options.js';
 import { cpuInstance } from '../cli/topology.js';
-import { PC_MACHINE, PC_RAM_ID } from '../machine/machine_types.js';
+import { cpuTypeName, PC_MACHINE, PC_RAM_ID } from '../machine/machine_types.js';
 import { cpuQomPath, rtcQomPath } from '../machine/qom_paths.js';
 import { QomObject, type QomValues } from './object.js';
 
@@ -12,8 +12,8 @@ function device(type: string, values: QomValues = {}): QomObject {
   return new QomObject(type, { realized: true, hotplugged: false, hotpluggable: false, ...values });
 }
 
-/** Builds the tree; `cpuType` is the type of the vCPUs. */
-export function qomTree(options: DaemonOptions, cpuType: string): QomObject {
+/** Builds the tree. */
+export function qomTree(options: DaemonOptions): QomObject {
   const root = container();
   const isPc = options.machine.type === 'pc';
   const memory = isPc ? addMemory(root.add('objects', container()), options) : undefined;
@@ -27,7 +27,7 @@ export function qomTree(options: DaemonOptions, cpuType: string): QomObject {
   const unattached = machine.add('unattached', container());
   const anonymous = machine.add('peripheral-anon', container());
   const peripheral = machine.add('peripheral', container());
-  if (isPc) addBoard(unattached, options, cpuType);
+  if (isPc) addBoard(unattached, options);
   let unnamed = 0;
   for (const { driver, id, ...values } of options.devices) {
     const place = id === undefined ? anonymous : peripheral;
@@ -61,11 +61,11 @@ function machineValues({ kernel, initrd, append, bios, vcpus, topology, machine,
 const lastPart = (path: string) => path.slice(path.lastIndexOf('/') + 1);
 
 /** What the board has, in the places where QEMU's has it. */
-function addBoard(unattached: QomObject, { vcpus, topology }: DaemonOptions, cpuType: string): void {
+function addBoard(unattached: QomObject, { vcpus, topology, cpu }: DaemonOptions): void {
   for (let index = 0; index < vcpus; index++) {
     // vCPUs are numbered as their APICs are (daemon/machine/cpuid.ts).
     const values = { 'apic-id': index, 'die-id': 0, ...cpuInstance(topology, index) };
-    unattached.add(lastPart(cpuQomPath(index)), device(cpuType, values));
+    unattached.add(lastPart(cpuQomPath(index)), device(cpuTypeName(cpu.model), values));
   }
   // QEMU numbers what it makes after the vCPUs; the gaps are what it has and this board has not.
   const place = (offset: number) => `device[${vcpus + offset}]`;

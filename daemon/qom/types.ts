@@ -1,5 +1,8 @@
 /** The types of QEMU's object model that there are here, by QEMU's names, with the properties that each adds to those of its parent. */
 
+import { CPU_MODELS } from '../machine/cpu_models.js';
+import { cpuTypeName } from '../machine/machine_types.js';
+
 /** A property as qom-list and qom-list-properties tell it. */
 export interface QomProperty {
   readonly name: string;
@@ -94,7 +97,7 @@ export const QOM_TYPES: { readonly [name: string]: QomType } = {
     property('core-id', 'int32'),
     property('thread-id', 'int32'),
   ),
-  'host-x86_64-cpu': type('x86_64-cpu'),
+  ...Object.fromEntries(CPU_MODELS.map(({ name }) => [cpuTypeName(name), type('x86_64-cpu')])),
 
   'sys-bus-device': abstract('device'),
   kvmclock: type('sys-bus-device'),

@@ -2,6 +2,7 @@
 import type { RamHandle } from '../../kvm/guest_ram.js';
 import type { KvmCpuidEntry, KvmRegs, KvmSegment, KvmSregs } from '../../kvm/structs.js';
 import type { VcpuRegisters, VcpuTraits } from '../../kvm/vcpu.js';
+import type { SleepingState } from '../devices/device.js';
 import type { DeviceSetup } from '../devices/pc_devices.js';
 
 /** Registers that differ from a vCPU's power-on state when a kernel is entered. */
@@ -61,6 +62,7 @@ export interface VcpuAnswers {
 export type GuestStop =
   | { cause: 'reset'; by: string }
   | { cause: 'shutdown'; by: string }
+  | { cause: 'sleep'; state: SleepingState }
   /** By the pvpanic device. */
   | { cause: 'panicked' | 'crash-loaded' }
   | { cause: 'internal-error'; details: string }

@@ -39,8 +39,8 @@ const host: DeviceHost = {
   requestReset: (by) => {
     guestStop ??= { cause: 'reset', by };
   },
-  requestShutdown: (by) => {
-    guestStop ??= { cause: 'shutdown', by };
+  requestSleep: (state) => {
+    guestStop ??= { cause: 'sleep', state };
   },
   guestPanicked: (cause) => {
     guestStop ??= { cause };

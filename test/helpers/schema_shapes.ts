@@ -92,13 +92,14 @@ export class SchemaReader {
   }
 
   /**
-   * What a command's or event's arguments and returns consist of: a line for each member, value, variant and branch, with its
-   * place, kind and whether it is optional.
+   * What a command's or event's arguments and returns consist of: a line for each member, value, variant, branch and feature, with
+   * its place, kind and whether it is optional.
    */
   shape(name: string): Set<string> {
     const lines = new Set<string>();
     const entity = this.find(name);
     if (entity['allow-oob']) lines.add(`${name} out of band`);
+    for (const feature of entity.features ?? []) lines.add(`${name}$${feature}`);
     for (const part of ['arg-type', 'ret-type'] as const) {
       if (entity[part] !== undefined) this.#shape(entity[part], `${name}/${part}`, lines, []);
     }
@@ -111,13 +112,15 @@ export class SchemaReader {
     const inner = [...within, type];
     lines.add(`${at}: ${entity['json-type'] ?? entity['meta-type']}`);
     for (const value of entity.values ?? []) lines.add(`${at}^${value}`);
+    for (const feature of entity.features ?? []) lines.add(`${at}$${feature}`);
     if (entity['element-type'] !== undefined) this.#shape(entity['element-type'], `${at}[]`, lines, inner);
-    if (entity['meta-type'] === 'enum') return;
     for (const member of entity.members ?? []) {
       const optional = 'default' in member ? '*' : '';
-      // A branch of an alternate has no name.
-      const place = member.name === undefined ? `${at}|` : `${at}/${optional}${member.name}`;
-      this.#shape(member.type as string, place, lines, inner);
+      // A branch of an alternate has no name, a value of an enum no type.
+      const place =
+        member.type === undefined ? `${at}^${member.name}` : `${at}${member.name ? `/${optional}${member.name}` : '|'}`;
+      for (const feature of member.features ?? []) lines.add(`${place}$${feature}`);
+      if (member.type !== undefined) this.#shape(member.type, place, lines, inner);
     }
     for (const variant of entity.variants ?? []) this.#shape(variant.type, `${at}+${variant.case}`, lines, inner);
   }

@@ -295,13 +295,15 @@ t.test('the destination takes each frame only where it has its place', (t) => {
 });
 
 const hello = (): Record<string, unknown> => ({
-  version: 1,
+  version: 2,
   machine: { vcpus: 2, ramBytes: 2 ** 28, pageSize: 4096, firmware: 'ab12', devices: { serial0: 1, cmos: 1 } },
   maxBufferBytes: 2 ** 24,
+  oneWay: false,
 });
 
 t.test('a HELLO is read back, and members it may gain later do not matter', (t) => {
   t.strictSame(s.checkHello({ ...hello(), later: [] }, 0), hello());
+  t.strictSame(s.checkHello({ ...hello(), uuid: 'ab' }, 0), { ...hello(), uuid: 'ab' });
   t.end();
 });
 
@@ -315,11 +317,21 @@ t.test('a HELLO whose members are missing or no positive integers is refused by 
     fault((h) => delete h.version),
     'HELLO: version is missing at stream offset 24',
   );
+  for (const bad of [undefined, 0, 'true']) {
+    t.equal(
+      fault((h) => Object.assign(h, { oneWay: bad })),
+      `HELLO: oneWay is ${bad === undefined ? 'missing' : JSON.stringify(bad)} at stream offset 24`,
+    );
+  }
+  t.equal(
+    fault((h) => Object.assign(h, { uuid: 7 })),
+    'HELLO: uuid is 7 at stream offset 24',
+  );
   t.equal(
     fault((h) => {
-      h.version = 2;
+      h.version = 3;
     }),
-    'the source speaks stream version 2, this destination 1 at stream offset 24',
+    'the source speaks stream version 3, this destination 2 at stream offset 24',
   );
   for (const bad of [0, -1, 1.5, '1', null, 2 ** 53, true]) {
     const shown = JSON.stringify(bad);
@@ -366,7 +378,7 @@ t.test('a HELLO whose members are missing or no positive integers is refused by 
 
 t.test('no JSON object whatever does anything to a HELLO’s check but pass or be refused', (t) => {
   const value = fc.oneof(fc.constantFrom<unknown>(1, 4096, null, {}, []), fc.jsonValue());
-  const member = fc.constantFrom('version', 'machine', 'maxBufferBytes');
+  const member = fc.constantFrom('version', 'machine', 'maxBufferBytes', 'oneWay');
   fc.assert(
     fc.property(
       member,

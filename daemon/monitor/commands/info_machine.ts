@@ -2,6 +2,8 @@
 import type { CommandName } from '../../../schemas/generated/qmp.js';
 import { versionInfo } from '../../version.js';
 import { command, type HmpCommand } from '../command.js';
+import { flatView, memoryTree } from '../memory_tree.js';
+import { flag } from '../parameters.js';
 
 /** What QEMU shows of things this machine has none of. */
 function nothing(name: string, help: string, text = ''): HmpCommand {
@@ -101,6 +103,13 @@ export const INFO_MACHINE = [
       const { actual } = await qmp('query-balloon');
       print(`balloon: actual=${BigInt(actual) >> 20n}\n`);
     },
+  }),
+  command({
+    name: 'mtree',
+    params: '[-f][-D]',
+    help: 'what addresses lead to (-f: as a flat list; -D: with what is disabled: nothing is)',
+    args: { flat: flag('f'), disabled: flag('D') },
+    run: ({ flat }, { machine, print }) => print(flat ? flatView(machine) : memoryTree(machine)),
   }),
   nothing('block', 'block devices: there are none'),
   nothing('blockstats', 'statistics of block devices: there are none'),

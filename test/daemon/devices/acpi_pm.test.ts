@@ -12,15 +12,17 @@ function make() {
   return { host, pm };
 }
 
-t.test('SLP_EN with the type of S5 switches the guest off, in one write or byte by byte', (t) => {
+t.test('SLP_EN sends the guest to sleep, to the state of the type, in one write or byte by byte', (t) => {
   const { host, pm } = make();
   pm.pioWrite(CONTROL, 2, 0x2000);
   pm.pioWrite(CONTROL + 1, 1, 0x20);
-  t.same(host.shutdowns, ['ACPI S5', 'ACPI S5']);
-  pm.pioWrite(CONTROL, 2, 0x0001);
   pm.pioWrite(CONTROL, 2, 0x2400);
-  t.equal(host.shutdowns.length, 2, 'neither without SLP_EN nor with another type');
-  t.equal(pm.pioRead(CONTROL, 2), 0x0400, 'SLP_EN reads as zero');
+  pm.pioWrite(CONTROL, 2, 0x2800);
+  t.same(host.sleeps, ['S5', 'S5', 'S3', 'S4']);
+  t.equal(pm.pioRead(CONTROL, 2), 0x0800, 'SLP_EN reads as zero');
+  pm.pioWrite(CONTROL, 2, 0x0001);
+  pm.pioWrite(CONTROL, 2, 0x3c00);
+  t.equal(host.sleeps.length, 4, 'neither without SLP_EN nor with another type');
   t.end();
 });
 

@@ -11,7 +11,7 @@ export class FakeHost implements DeviceHost {
   serialActivities = 0;
   watchdogChanges = 0;
   rtcChanges = 0;
-  readonly shutdowns: string[] = [];
+  readonly sleeps: string[] = [];
   readonly panics: string[] = [];
 
   setIrq(gsi: number, level: 0 | 1): void {
@@ -28,8 +28,8 @@ export class FakeHost implements DeviceHost {
     this.resets.push(reason);
   }
 
-  requestShutdown(reason: string): void {
-    this.shutdowns.push(reason);
+  requestSleep(state: string): void {
+    this.sleeps.push(state);
   }
 
   guestPanicked(what: string): void {

@@ -157,3 +157,22 @@ t.test(
     t.ok((performance.now() - before) / 50 < 50, 'a command takes less than 50 ms');
   },
 );
+
+t.test('a guest that suspends itself to memory is woken in its firmware, its memory kept', { skip }, async (t) => {
+  const code = [
+    ...[0x31, 0xc0, 0x8e, 0xd8], // xor %ax, %ax; mov %ax, %ds
+    ...[0xa0, 0x00, 0x05, 0xfe, 0x06, 0x00, 0x05], // mov 0x500, %al; incb 0x500
+    ...[0x84, 0xc0, 0x75, 0x07], // test %al, %al; jnz to soft-off, the second time
+    ...[0xba, 0x04, 0x06, 0xb8, 0x00, 0x24, 0xef], // SLP_EN with the type of S3
+    ...SOFT_OFF,
+  ];
+  const daemon = await guest(t, code);
+  await daemon.qmp.execute('cont');
+  await daemon.event('SUSPEND');
+  t.equal(await daemon.status(), 'suspended');
+  await daemon.qmp.execute('cont');
+  t.equal(await daemon.status(), 'suspended');
+  await daemon.qmp.execute('system_wakeup');
+  t.same(await daemon.exited, { code: 0, signal: null });
+  t.same(seen(daemon), ['RESUME', 'SUSPEND', 'WAKEUP', 'SHUTDOWN true guest-shutdown']);
+});

@@ -26,6 +26,10 @@ class FakeMachine implements RunnableMachine {
     this.calls.push('reset');
   }
 
+  async wake(): Promise<void> {
+    this.calls.push('wake');
+  }
+
   pressPowerButton(): void {
     this.calls.push('power button');
   }
@@ -246,4 +250,36 @@ t.test('a guest arrives in the state in which it was stopped', async (t) => {
     t.equal(lifecycle.status, state);
     t.same(events, []);
   }
+});
+
+t.test('a guest that sleeps is woken, not continued; a migration wakes it', async (t) => {
+  const { lifecycle, events, machine } = make();
+  const sleep = async () => {
+    lifecycle.guestStop(0, { cause: 'sleep', state: 'S3' });
+    await settled(lifecycle);
+    t.equal(lifecycle.status, 'suspended');
+  };
+  await lifecycle.start(false);
+  await t.rejects(lifecycle.wakeup(), { message: 'Unable to wake up: guest is not in suspended state' });
+  await sleep();
+  await lifecycle.stop();
+  await lifecycle.cont();
+  t.equal(lifecycle.status, 'suspended');
+  await lifecycle.wakeup();
+  t.equal(lifecycle.status, 'running');
+  await sleep();
+  t.same(await lifecycle.pauseForMigration(), { runState: 'running', pendingReset: false });
+  await lifecycle.migrationFailed();
+  t.equal(lifecycle.status, 'running');
+  t.same(events, ['RESUME', 'SUSPEND', 'WAKEUP', 'SUSPEND', 'STOP', 'WAKEUP', 'RESUME']);
+  t.same(machine.calls, ['reset', 'run', 'park', 'wake', 'run', 'park', 'wake', 'park', 'resume']);
+});
+
+t.test('a guest that suspends itself to disk is shut down', async (t) => {
+  const { lifecycle, events, exits } = make();
+  await lifecycle.start(false);
+  lifecycle.guestStop(0, { cause: 'sleep', state: 'S4' });
+  await settled(lifecycle);
+  t.same(events, ['RESUME', 'SUSPEND_DISK', 'SHUTDOWN']);
+  t.same(exits, [0]);
 });

@@ -60,9 +60,9 @@ t.test('a wrong beginning is refused before anything is taken', { skip }, async 
     'half a HELLO': [[hello.bytes.subarray(0, HEADER_BYTES + 9)], /'handshake': the peer closed/],
     'a later version': [
       withBody(frames, 0, (body) => {
-        body.version = 2;
+        body.version = 3;
       }),
-      /the source speaks stream version 2, this destination 1/,
+      /the source speaks stream version 3, this destination 2/,
     ],
     'another RAM size': [
       withBody(frames, 0, (body) => {

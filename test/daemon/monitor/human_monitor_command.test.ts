@@ -58,6 +58,11 @@ t.test('a guest is looked at and controlled line by line', { skip }, async (t) =
   const saved = readFileSync(join(daemon.dir, 'saved'));
   await is('x/2xg $esp', new RegExp(` 0x${saved.readBigUInt64LE().toString(16).padStart(16, '0')} `));
 
+  await is('info mtree', /\(prio 0, ram\): alias ram-below-4g @pc\.ram 0000000000000000-0000000003ffffff\r\n/);
+  await is('info mtree -f', /: serial0\r\n/);
+  await is('watchdog_action foo', 'Error: invalid parameter value: foo\r\n');
+  await is('watchdog_action pause', '');
+  await is('system_wakeup', 'Error: Unable to wake up: guest is not in suspended state\r\n');
   await is('info memory_size_summary', `base memory: ${64 << 20}\r\nplugged memory: 0\r\n`);
   await is('info balloon', 'Error: No balloon device has been activated\r\n');
   await is('c', '');

@@ -13,7 +13,7 @@ export const REQUEST: CommandContext = {
 };
 
 export function modelMonitor(handlers: CommandHandlers = {}): HumanMonitor {
-  return new HumanMonitor({ memory: new GuestMemory(undefined), handlers });
+  return new HumanMonitor({ memory: new GuestMemory(undefined), machine: undefined, handlers });
 }
 
 /** What a line shows through `human-monitor-command`. */

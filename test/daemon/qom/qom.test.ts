@@ -9,7 +9,7 @@ import { DaemonProcess, MACHINE_NONE, MACHINE_PC, QMP_SOCKET } from '../../helpe
 import { noKvm } from '../../helpers/daemons.js';
 import { noQemu72, startQemu } from '../../helpers/qemu.js';
 
-const tree = (...args: string[]) => qomTree(parseOptions(args), 'host-x86_64-cpu');
+const tree = (...args: string[]) => qomTree(parseOptions(args));
 
 /** Every object of a tree. */
 function all(object: QomObject): QomObject[] {
@@ -65,7 +65,20 @@ t.test('types lead to object', async (t) => {
 
 t.test('the tree shows what the command line asked for', async (t) => {
   const root = tree(
-    ...['-m', '64', '-smp', '4,sockets=2', '-append', 'x', '-kernel', '/k', '-device', 'isa-debug-exit,iobase=0xf4'],
+    ...[
+      '-m',
+      '64',
+      '-smp',
+      '4,sockets=2',
+      '-cpu',
+      'qemu64',
+      '-append',
+      'x',
+      '-kernel',
+      '/k',
+      '-device',
+      'isa-debug-exit,iobase=0xf4',
+    ],
     ...['-object', 'memory-backend-memfd,id=mem0,size=64M', '-machine', 'memory-backend=mem0'],
   );
   const machine = at(root, '/machine');
@@ -73,7 +86,7 @@ t.test('the tree shows what the command line asked for', async (t) => {
   t.match(machine.get('smp'), { cpus: 4, sockets: 2, cores: 2, threads: 1, maxcpus: 4 });
   t.equal(machine.get('memory-backend'), '/objects/mem0');
   t.match([at(root, '/objects/mem0').type, at(root, '/objects/mem0').get('size')], ['memory-backend-memfd', 2 ** 26]);
-  const vcpus = all(root).filter(({ type }) => type === 'host-x86_64-cpu');
+  const vcpus = all(root).filter(({ type }) => type === 'qemu64-x86_64-cpu');
   t.same(
     vcpus.map((vcpu) => [vcpu.path.replace(/.*device/, ''), vcpu.get('socket-id'), vcpu.get('core-id')]),
     [
