@@ -201,6 +201,7 @@ export class Daemon {
     await this.#server.drain();
     this.#inspection.close();
     await this.#migrations.close();
+    await this.#lifecycle.close();
     this.#chardevs.close();
     await this.#server.close();
     if (this.#guest) await closeGuest(this.#guest);

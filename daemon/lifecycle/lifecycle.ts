@@ -9,27 +9,13 @@ import type { DaemonLog } from '../log.js';
 import type { EntryRegisters, GuestStop } from '../vcpu/messages.js';
 import type { RunActions } from './actions.js';
 import type { MigratedRunState } from './migrated_run_states.js';
+import type { RunnableMachine } from './runnable_machine.js';
 
 /** Sends an event to every client. */
 export type Emit = <E extends EventName>(
   event: E,
   ...data: EventData<E> extends undefined ? [] : [data: EventData<E>]
 ) => void;
-
-/** What the lifecycle needs of a machine. */
-export interface RunnableMachine {
-  /** Sets all vCPUs going. `resumed`: the guest ran before and was stopped. */
-  run(resumed: boolean): Promise<void>;
-  /** Resolves when no vCPU runs guest code any more. */
-  park(): Promise<void>;
-  /** Back to power-on state; the first vCPU then enters at `entry`. All vCPUs are parked. */
-  reset(entry: EntryRegisters | undefined): Promise<void>;
-  /** Reset, but for its memory. All vCPUs are parked. */
-  wake(): Promise<void>;
-  pressPowerButton(): void;
-  /** Every vCPU gets a non-maskable interrupt. */
-  injectNmi(): Promise<void>;
-}
 
 export interface LifecycleOptions {
   /** Loads the kernel into RAM; gives the registers it is entered with. Undefined where no kernel was named. */
@@ -70,6 +56,7 @@ export class Lifecycle {
   #beforeMigration: RunState = 'prelaunch';
   /** A user said `stop` while a migration held the guest paused. */
   #stopWanted = false;
+  #closed = false;
 
   /** While a dump reads the guest: whether it ran before, and so runs again after it. */
   #dump: { readonly ran: boolean } | undefined;
@@ -173,9 +160,10 @@ export class Lifecycle {
     });
   }
 
-  /** Announces the end of the daemon. */
+  /** Announces the end of the daemon; what the guest does from here on is not dealt with. */
   announceShutdown(cause: Shutdown): void {
     this.#options.emit('SHUTDOWN', cause);
+    this.#closed = true;
   }
 
   /** A vCPU stopped by itself. */
@@ -185,8 +173,15 @@ export class Lifecycle {
     this.#unasked(`the guest stopped by itself (${stop.cause})`, () => this.#serveStops());
   }
 
+  /** Nothing of the guest's is dealt with any more, and nothing is under way when it resolves: the daemon ends. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#queue;
+  }
+
   /** Does what follows from something that no command asked for. */
   #unasked(what: string, operation: () => Promise<void>): void {
+    if (this.#closed) return;
     void this.#serial(operation).catch((error: Error) => {
       this.#options.log.fatal({ err: error }, `${what} and that could not be handled: ${error.message}`);
       this.#options.exit(1);
@@ -194,7 +189,7 @@ export class Lifecycle {
   }
 
   async #serveStops(): Promise<void> {
-    while (this.#status !== 'finish-migrate' && !this.#dump) {
+    while (this.#status !== 'finish-migrate' && !this.#dump && !this.#closed) {
       const next = this.#stops.shift();
       if (!next) return;
       if (!OVER.has(this.#status)) await this.#serveStop(next.vcpu, next.stop);
@@ -402,10 +397,11 @@ export class Lifecycle {
   }
 
   async #shutdown(cause: Shutdown): Promise<void> {
-    this.announceShutdown(cause);
     if (this.#actions.shutdown === 'pause') {
+      this.#options.emit('SHUTDOWN', cause);
       if (this.running) await this.#pause('shutdown');
     } else {
+      this.announceShutdown(cause);
       this.#options.exit(cause.reason === 'guest-panic' && this.#actions.panic === 'exit-failure' ? 1 : 0);
     }
   }

@@ -176,3 +176,15 @@ t.test('a guest that suspends itself to memory is woken in its firmware, its mem
   t.same(await daemon.exited, { code: 0, signal: null });
   t.same(seen(daemon), ['RESUME', 'SUSPEND', 'WAKEUP', 'SHUTDOWN true guest-shutdown']);
 });
+
+t.test('a guest that resets itself without end is stopped, and ended, like any other', { skip }, async (t) => {
+  const daemon = await guest(t, [0xb0, 0xfe, 0xe6, 0x64]); // mov $0xfe, %al; out %al, $0x64
+  await daemon.qmp.execute('cont');
+  await daemon.event('RESET');
+  await daemon.qmp.execute('stop');
+  t.match(await daemon.status(), /^(paused|prelaunch)$/);
+  await daemon.qmp.execute('cont');
+  await daemon.qmp.execute('quit');
+  t.same(await daemon.exited, { code: 0, signal: null });
+  t.equal(daemon.stderr, '');
+});

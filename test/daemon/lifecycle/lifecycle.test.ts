@@ -1,11 +1,7 @@
 import t from 'tap';
 import type { RunActions } from '../../../daemon/lifecycle/actions.js';
-import {
-  type Emit,
-  Lifecycle,
-  type LifecycleOptions,
-  type RunnableMachine,
-} from '../../../daemon/lifecycle/lifecycle.js';
+import { type Emit, Lifecycle, type LifecycleOptions } from '../../../daemon/lifecycle/lifecycle.js';
+import type { RunnableMachine } from '../../../daemon/lifecycle/runnable_machine.js';
 
 /** A machine that only notes what is asked of it. `whileParking` is what happens to the guest before it stands still. */
 class FakeMachine implements RunnableMachine {
@@ -282,4 +278,15 @@ t.test('a guest that suspends itself to disk is shut down', async (t) => {
   await settled(lifecycle);
   t.same(events, ['RESUME', 'SUSPEND_DISK', 'SHUTDOWN']);
   t.same(exits, [0]);
+});
+
+t.test('what the guest still does when the daemon ends is not dealt with', async (t) => {
+  const { lifecycle, events, exits } = make();
+  await lifecycle.start(false);
+  lifecycle.guestStop(0, { cause: 'reset', by: 'i8042' });
+  await lifecycle.close();
+  lifecycle.guestStop(0, { cause: 'shutdown', by: 'x' });
+  lifecycle.watchdogExpired();
+  await settled(lifecycle);
+  t.same([events, exits], [['RESUME'], []]);
 });
