@@ -121,6 +121,7 @@ export class Daemon {
       const migrations: Migrations = new Migrations({
         guest,
         blockedReasons: () => inspection.migrationBlockers,
+        releaseDirtyLog: () => inspection.dirtyRate.releaseLog(),
         lifecycle,
         log,
         emit,
@@ -199,7 +200,7 @@ export class Daemon {
   /** Takes everything apart: replies go out first, then migrations end, then the guest. */
   async close(): Promise<void> {
     await this.#server.drain();
-    this.#inspection.close();
+    await this.#inspection.close();
     await this.#migrations.close();
     await this.#lifecycle.close();
     this.#chardevs.close();

@@ -15,6 +15,8 @@ export function memoryCommands({ machine, inspection }: CommandTargets): Command
     'dump-guest-memory': (args, { fds }) => inspection.dump.dump(args, fds),
     'query-dump': () => inspection.dump.query(),
     'query-dump-guest-memory-capability': () => ({ formats: ['elf'] }),
+    'calc-dirty-rate': (args) => inspection.dirtyRate.calc(args),
+    'query-dirty-rate': () => inspection.dirtyRate.query(),
     'query-stats': (filter) => queryStats(machine, filter),
     'query-stats-schemas': () => queryStatsSchemas(machine),
   };

@@ -31,6 +31,8 @@ export interface MigrationsOptions {
   blockedReasons: () => string[];
   /** The machine's; undefined where none was given. */
   uuid: string | undefined;
+  /** Resolves when nothing else uses the log of dirty pages. */
+  releaseDirtyLog: () => Promise<void>;
   /** `-incoming` was given: the daemon waits for a guest. */
   incoming: boolean;
   /** An outgoing migration failed; the guest goes on here. */
@@ -81,7 +83,8 @@ export class Migrations {
     const answers = this.#capabilities.has('return-path');
     const { answered, open } = this.#open(args.uri, takeFd, answers);
     this.#failedStart = undefined;
-    this.#outgoing = new Outgoing(open, {
+    const openAlone = () => this.#options.releaseDirtyLog().then(open);
+    this.#outgoing = new Outgoing(openAlone, {
       machine,
       lifecycle,
       console,
