@@ -10,6 +10,7 @@ import { vmStateFromJson, vmStateToJson } from '../../kvm/state_json.js';
 import type { VcpuTraits } from '../../kvm/vcpu.js';
 import type { Vm } from '../../kvm/vm.js';
 import { createDeviceSetup, type DeviceOptions, PcDevices, UNCONNECTED } from '../devices/pc_devices.js';
+import { CpuThrottle } from '../vcpu/cpu_throttle.js';
 import type { DeviceActivity, EntryRegisters, GuestStop, VcpuRequest, VcpuThreadData } from '../vcpu/messages.js';
 import { VcpuThread } from '../vcpu/vcpu_thread.js';
 import { createVcpuWords } from '../vcpu/words.js';
@@ -60,6 +61,8 @@ export class Machine {
   readonly vcpus: readonly VcpuThread[];
   /** A dirty log starts with every page set. */
   readonly dirtyLogInitiallySet: boolean;
+  /** Slows all vCPUs down. */
+  readonly throttle: CpuThrottle;
   /** The guest's clock at the last pause, while it is paused. */
   #pausedClock: bigint | undefined;
   #running = false;
@@ -77,6 +80,7 @@ export class Machine {
     this.vm = parts.vm;
     this.devices = parts.devices;
     this.vcpus = parts.vcpus;
+    this.throttle = new CpuThrottle(parts.vcpus);
     this.dirtyLogInitiallySet = parts.dirtyLogInitiallySet;
     this.#listener = listener;
     const { watchdog } = parts.devices;
@@ -244,6 +248,7 @@ export class Machine {
   /** Ends the threads, then gives back RAM and fds. Safe to call twice. */
   dispose(): Promise<void> {
     this.#disposed ??= (async () => {
+      this.throttle[Symbol.dispose]();
       this.#watchdog?.[Symbol.dispose]();
       await Promise.all(this.vcpus.map((vcpu) => vcpu.end()));
       this.vm[Symbol.dispose]();

@@ -12,7 +12,7 @@ const ms = (value: number): number => Math.max(0, Math.round(value));
 
 /** What the source says. @param ramBytes of the machine */
 export function outgoingInfo(migration: Outgoing, ramBytes: number): MigrationInfo {
-  const { status } = migration;
+  const { status, cpuThrottlePercentage: throttled } = migration;
   switch (status) {
     case 'setup':
     case 'cancelled':
@@ -35,6 +35,7 @@ export function outgoingInfo(migration: Outgoing, ramBytes: number): MigrationIn
         'expected-downtime': ms(migration.progress.figures[FIGURE.EXPECTED_DOWNTIME_MS] as number),
         'setup-time': ms(migration.setupMs),
         ram: ramStats(migration, ramBytes),
+        ...(throttled > 0 ? { 'cpu-throttle-percentage': throttled } : {}),
         mplm: mplmInfo(migration),
       };
   }

@@ -20,6 +20,8 @@ export interface OutgoingData extends ThreadData {
   link: LinkData;
   /** No answers come back. */
   oneWay: boolean;
+  /** Slow the guest down while it dirties more than is sent. */
+  autoConverge: boolean;
   /** Wait for main between pausing the guest and sending the rest. */
   pauseBeforeSwitchover: boolean;
   /** The guest's, where the destination shall have the same. */
@@ -48,6 +50,8 @@ export type OutgoingMessage =
   | { type: 'active'; setupMs: number }
   /** A sync of the dirty log: pass number from 1. */
   | { type: 'pass'; pass: number }
+  /** Take this share of the vCPUs' time from now on. */
+  | { type: 'throttle'; percent: number }
   /** The live stage is over: park the vCPUs, answer `paused`, then the state. */
   | { type: 'pause' }
   /** The wait before the switchover is over: send the state. */

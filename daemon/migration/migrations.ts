@@ -92,6 +92,7 @@ export class Migrations {
       mplm: this.#settings,
       maxBufferBytes: bound === undefined ? DEFAULT_BUFFER_BYTES : Number(bound),
       answers: answered,
+      autoConverge: this.#capabilities.has('auto-converge'),
       pauseBeforeSwitchover: this.#capabilities.has('pause-before-switchover'),
       uuid: this.#capabilities.has('validate-uuid') ? this.#options.uuid : undefined,
       parameters: this.#parameters,

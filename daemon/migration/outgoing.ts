@@ -29,6 +29,7 @@ export interface OutgoingOptions {
   maxBufferBytes: number;
   /** The destination's answers come back over the channel. */
   answers: boolean;
+  autoConverge: boolean;
   pauseBeforeSwitchover: boolean;
   /** The guest's, where the destination shall refuse another. */
   uuid: string | undefined;
@@ -75,11 +76,21 @@ export class Outgoing {
     return this.endedMs === undefined;
   }
 
+  /** Percent of the vCPUs' time that this migration takes; 0: none. */
+  get cpuThrottlePercentage(): number {
+    return this.#options.machine.throttle.percent;
+  }
+
   /** Takes effect at the thread's next step. */
   setParameters(values: ParameterValues): void {
     const { parameters } = this.progress;
     parameters[PARAMETER.MAX_BANDWIDTH] = Number(values['max-bandwidth']);
     parameters[PARAMETER.DOWNTIME_LIMIT_MS] = Number(values['downtime-limit']);
+    parameters[PARAMETER.THROTTLE_TRIGGER_THRESHOLD] = values['throttle-trigger-threshold'];
+    parameters[PARAMETER.CPU_THROTTLE_INITIAL] = values['cpu-throttle-initial'];
+    parameters[PARAMETER.CPU_THROTTLE_INCREMENT] = values['cpu-throttle-increment'];
+    parameters[PARAMETER.MAX_CPU_THROTTLE] = values['max-cpu-throttle'];
+    parameters[PARAMETER.CPU_THROTTLE_TAILSLOW] = values['cpu-throttle-tailslow'] ? 1 : 0;
     wake(this.progress.control);
   }
 
@@ -148,6 +159,7 @@ export class Outgoing {
     const data: OutgoingData = {
       link,
       oneWay: !this.#options.answers,
+      autoConverge: this.#options.autoConverge,
       pauseBeforeSwitchover: this.#options.pauseBeforeSwitchover,
       uuid: this.#options.uuid,
       vmFd: machine.vm.fd,
@@ -200,6 +212,9 @@ export class Outgoing {
         return;
       case 'epochs':
         this.records = message.records;
+        return;
+      case 'throttle':
+        this.#options.machine.throttle.set(message.percent);
         return;
       case 'pause':
         await this.#pause();
@@ -294,6 +309,7 @@ export class Outgoing {
   }
 
   #close(status: MigrationStatus, endedMs: number): void {
+    this.#options.machine.throttle.set(0);
     this.endedMs = endedMs;
     this.extended = false;
     this.#setStatus(status);

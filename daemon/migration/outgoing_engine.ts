@@ -19,7 +19,14 @@ import { LinkMeter } from './link_meter.js';
 import type { Mailbox } from './mailbox.js';
 import type { Digest, DowntimeBreakdown, OutgoingData, OutgoingMessage, ToOutgoing } from './messages.js';
 import { openLink } from './open_link.js';
-import { createPolicy, type MigrationPolicy, type PageBitmap, PageRanges, PrecopyPolicy } from './policy/index.js';
+import {
+  AutoConverge,
+  createPolicy,
+  type MigrationPolicy,
+  type PageBitmap,
+  PageRanges,
+  PrecopyPolicy,
+} from './policy/index.js';
 import { CONTROL, FIGURE, nowMs, PARAMETER, VERDICT } from './progress.js';
 import { RamSender } from './ram_sender.js';
 import { Throttle } from './throttle.js';
@@ -31,8 +38,6 @@ const HANDSHAKE_TIMEOUT_MS = 30_000;
 export const STALL_LIMIT_MS = 5_000;
 /** Two syncs of the dirty log are at least this far apart. */
 const MIN_SYNC_INTERVAL_MS = 10;
-/** How often throughput is measured for `query-migrate`, as in QEMU. */
-const RATES_INTERVAL_MS = 100;
 /** How long a destination may load in all, however often it says that it is alive. */
 const LOAD_LIMIT_MS = 60_000;
 /** Slices of a wait, between which the thread looks whether it was cancelled or the peer is gone. */
@@ -51,9 +56,8 @@ export class OutgoingEngine {
   readonly #budget: Budget;
   readonly #policy: MigrationPolicy;
   readonly #ranges = new PageRanges(MAX_RANGES);
-  readonly #rates = new LinkMeter(nowMs());
-  readonly #wholeMigration = new LinkMeter(nowMs());
-  #shownRatesMs = nowMs();
+  readonly #figures: OutgoingFigures;
+  readonly #autoConverge = new AutoConverge(nowMs());
   #passes = 0;
 
   constructor(data: OutgoingData, mailbox: Mailbox<ToOutgoing>, post: (message: OutgoingMessage) => void) {
@@ -64,6 +68,7 @@ export class OutgoingEngine {
     this.#budget = new Budget(data.maxBufferBytes, data.progress.budget);
     const guest = { pages: this.#ram.pages, pageSize: PAGE_SIZE };
     this.#policy = createPolicy(guest, data.mplm, this.#parameter(PARAMETER.DOWNTIME_LIMIT_MS));
+    this.#figures = new OutgoingFigures(data.progress.figures, this.#policy);
   }
 
   /** Runs the whole migration. @throws MigrationError, CancelledError, and what the kernel refuses */
@@ -135,7 +140,7 @@ export class OutgoingEngine {
           const before = channel.sentBytes;
           sender.send(this.#ranges);
           const bytes = channel.sentBytes - before;
-          this.#show(channel, sender);
+          this.#figures.show(channel, sender);
           this.#pauseFor(throttle.sent(bytes, nowMs(), bandwidth), channel);
           break;
         }
@@ -146,16 +151,17 @@ export class OutgoingEngine {
           lastSyncMs = now;
           const figures = link.measure(now, channel.sentBytes, policy.pagesSentTotal);
           const result = policy.synced(now, tracker.sync(), figures);
-          this.#figure(
+          this.#figures.set(
             FIGURE.DIRTY_RATE,
             figures.elapsedMs > 0 ? (result.newDirtyPages * 1000) / figures.elapsedMs : 0,
           );
           if (figures.bytesPerSecond > 0) {
             const remaining = policy.remainingPages * PAGE_SIZE;
-            this.#figure(FIGURE.EXPECTED_DOWNTIME_MS, (remaining / figures.bytesPerSecond) * 1000);
+            this.#figures.set(FIGURE.EXPECTED_DOWNTIME_MS, (remaining / figures.bytesPerSecond) * 1000);
           }
+          this.#throttleGuest(channel, result.newDirtyPages);
           channel.sendJson('SYNC', { epoch: policy.epoch });
-          this.#show(channel, sender);
+          this.#figures.show(channel, sender);
           this.#pass();
           this.#post({ type: 'epochs', records: [...policy.records] });
           break;
@@ -170,12 +176,27 @@ export class OutgoingEngine {
             channel.sendJson('FLUSH', {});
             this.#await(channel, 'FLUSHED', Number.POSITIVE_INFINITY, 'take in what was sent');
           }
-          this.#figure(FIGURE.PRECOPY_BYTES, channel.sentBytes);
+          this.#figures.set(FIGURE.PRECOPY_BYTES, channel.sentBytes);
           return;
         case 'done':
           throw new Error('the policy ended before the final sync');
       }
     }
+  }
+
+  /** Auto-converge: classic pre-copy may need the guest to be slower than the channel; MPLM ends without. */
+  #throttleGuest(channel: FrameChannel, newDirtyPages: number): void {
+    const converge = this.#autoConverge;
+    if (!this.#data.autoConverge || this.#policy.kind !== 'precopy') return;
+    const before = converge.percent;
+    converge.synced(nowMs(), channel.sentBytes, newDirtyPages * PAGE_SIZE, {
+      triggerThreshold: this.#parameter(PARAMETER.THROTTLE_TRIGGER_THRESHOLD),
+      initial: this.#parameter(PARAMETER.CPU_THROTTLE_INITIAL),
+      increment: this.#parameter(PARAMETER.CPU_THROTTLE_INCREMENT),
+      max: this.#parameter(PARAMETER.MAX_CPU_THROTTLE),
+      tailslow: this.#parameter(PARAMETER.CPU_THROTTLE_TAILSLOW) === 1,
+    });
+    if (converge.percent !== before) this.#post({ type: 'throttle', percent: converge.percent });
   }
 
   #stopAndCopy(channel: FrameChannel, tracker: DirtyTracker, sender: RamSender): Completed {
@@ -206,7 +227,7 @@ export class OutgoingEngine {
     while (this.#policy.next(nowMs(), this.#ranges, MAX_FRAME_PAGES).kind === 'send') {
       this.#checkCancelled();
       sender.send(this.#ranges);
-      this.#show(channel, sender);
+      this.#figures.show(channel, sender);
     }
     lap('pages');
     const state = this.#message('state', channel);
@@ -238,9 +259,8 @@ export class OutgoingEngine {
     if (this.#data.oneWay) this.#finish(channel);
     this.#await(channel, 'RUNNING', STALL_LIMIT_MS, 'resume');
     lap('resume');
-    this.#figure(FIGURE.DOWNTIME_BYTES, channel.sentBytes - liveBytes);
-    this.#show(channel, sender);
-    this.#showRates(this.#wholeMigration, channel);
+    this.#figures.set(FIGURE.DOWNTIME_BYTES, channel.sentBytes - liveBytes);
+    this.#figures.showWhole(channel, sender);
     this.#post({ type: 'epochs', records: [...this.#policy.records] });
     const endedMs = nowMs();
     return { type: 'completed', downtimeMs: endedMs - beginMs, breakdown, endedMs };
@@ -345,7 +365,7 @@ export class OutgoingEngine {
     if (policy instanceof PrecopyPolicy && policy.downtimeLimitMs !== limitMs) policy.setDowntimeLimitMs(limitMs);
     if (wanted === policy.extended) return false;
     const changed = wanted ? policy.extendLive() : policy.endLive();
-    this.#figure(FIGURE.EXTENDED, policy.extended ? 1 : 0);
+    this.#figures.set(FIGURE.EXTENDED, policy.extended ? 1 : 0);
     return changed;
   }
 
@@ -364,44 +384,15 @@ export class OutgoingEngine {
     return this.#data.progress.parameters[index] as number;
   }
 
-  #figure(index: number, value: number): void {
-    this.#data.progress.figures[index] = value;
-  }
-
   #enter(stage: MigrationStage): void {
     this.stage = stage;
-    this.#figure(FIGURE.STAGE, MIGRATION_STAGES.indexOf(stage));
+    this.#figures.set(FIGURE.STAGE, MIGRATION_STAGES.indexOf(stage));
   }
 
   #pass(): void {
     this.#passes++;
-    this.#figure(FIGURE.SYNCS, this.#passes);
+    this.#figures.set(FIGURE.SYNCS, this.#passes);
     this.#post({ type: 'pass', pass: this.#passes });
-  }
-
-  #showRates(meter: LinkMeter, channel: FrameChannel): void {
-    this.#shownRatesMs = nowMs();
-    const { bytesPerSecond, pagesPerSecond } = meter.measure(
-      this.#shownRatesMs,
-      channel.sentBytes,
-      this.#policy.pagesSentTotal,
-    );
-    this.#figure(FIGURE.MBPS, (bytesPerSecond * 8) / 1e6);
-    this.#figure(FIGURE.PAGES_PER_SECOND, pagesPerSecond);
-  }
-
-  #show(channel: FrameChannel, sender: RamSender): void {
-    const policy = this.#policy;
-    this.#figure(FIGURE.BYTES, channel.sentBytes);
-    this.#figure(FIGURE.NORMAL_PAGES, sender.normalPages);
-    this.#figure(FIGURE.ZERO_PAGES, sender.zeroPages);
-    this.#figure(FIGURE.REMAINING_PAGES, policy.remainingPages);
-    this.#figure(FIGURE.NON_DIRTY_PAGES, policy.nonDirtyPages);
-    this.#figure(FIGURE.DIRTY_PAGES, policy.dirtyPages);
-    this.#figure(FIGURE.EPOCH, policy.epoch);
-    this.#figure(FIGURE.EPOCH_START_MS, policy.epochStartMs);
-    const now = nowMs();
-    if (now - this.#shownRatesMs >= RATES_INTERVAL_MS) this.#showRates(this.#rates, channel);
   }
 }
 

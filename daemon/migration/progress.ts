@@ -39,9 +39,17 @@ export const FIGURE = {
 } as const;
 const FIGURES = 17;
 
-/** Float64Array, written by main. Bytes a second, 0: unlimited; ms. */
-export const PARAMETER = { MAX_BANDWIDTH: 0, DOWNTIME_LIMIT_MS: 1 } as const;
-const PARAMETERS = 2;
+/** Float64Array, written by main. Bytes a second, 0: unlimited; ms; percent; 1 for true. */
+export const PARAMETER = {
+  MAX_BANDWIDTH: 0,
+  DOWNTIME_LIMIT_MS: 1,
+  THROTTLE_TRIGGER_THRESHOLD: 2,
+  CPU_THROTTLE_INITIAL: 3,
+  CPU_THROTTLE_INCREMENT: 4,
+  MAX_CPU_THROTTLE: 5,
+  CPU_THROTTLE_TAILSLOW: 6,
+} as const;
+const PARAMETERS = 7;
 
 /** One migration's shared memory, passed to its thread. */
 export interface SharedProgress {

@@ -128,9 +128,20 @@ export class VcpuThread {
     await this.#exited;
   }
 
+  /** Takes the vCPU out of the guest for `ms`. Requests are served meanwhile, and end it. One that does not run is left alone. */
+  sleep(ms: number): void {
+    if (this.#ended || !this.running) return;
+    Atomics.store(this.#words, WORD.SLEEP_US, Math.round(ms * 1000));
+    this.#leaveGuest();
+  }
+
   #kick(): void {
     Atomics.add(this.#words, WORD.WAKE, 1);
     Atomics.notify(this.#words, WORD.WAKE);
+    this.#leaveGuest();
+  }
+
+  #leaveGuest(): void {
     this.#runBytes[RUN.immediate_exit] = 1;
     if (this.#threadId !== 0) kickThread(this.#threadId);
   }

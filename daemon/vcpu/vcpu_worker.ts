@@ -219,6 +219,11 @@ while (!ended) {
     continue;
   }
   if (!running) continue;
+  const sleepUs = Atomics.exchange(words, WORD.SLEEP_US, 0);
+  if (sleepUs > 0) {
+    Atomics.wait(words, WORD.WAKE, seen, sleepUs / 1000);
+    continue;
+  }
   enterGuest();
   if (guestStop) park();
 }

@@ -5,6 +5,7 @@ import { PrecopyPolicy } from './precopy.js';
 import type { MplmSettings } from './settings.js';
 import type { GuestPages } from './staged_policy.js';
 
+export { AutoConverge, type ThrottleParameters } from './auto_converge.js';
 export { MAX_PAGES, PageBitmap } from './bitmap.js';
 export type { EpochRecord } from './epochs.js';
 export { MplmPolicy } from './mplm.js';
