@@ -63,7 +63,6 @@ const raw = {
   epoll_create1: bind('int epoll_create1(int flags)'),
   epoll_ctl: bind('int epoll_ctl(int epoll, int operation, int fd, void *event)'),
   sendfile: bind('intptr_t sendfile(int out, int in, void *offset, size_t count)'),
-  fcntl: bind('int fcntl(int fd, int command, int argument)'),
   pipe2: bind('int pipe2(void *fds, int flags)'),
   readv: bind('intptr_t readv(int fd, uintptr_t vector, int count)'),
   writev: bind('intptr_t writev(int fd, uintptr_t vector, int count)'),
@@ -146,9 +145,6 @@ export const epoll_ctl = (epoll: number, operation: number, fd: number, event: B
 /** `offset` holds the s64 file offset; the kernel advances it. */
 export const sendfile = (out: number, input: number, offset: Bytes, count: number): number =>
   result(raw.sendfile(out, input, offset, count));
-/** fcntl with an integer. */
-export const fcntl = (fd: number, command: number, argument: number): number =>
-  result(raw.fcntl(fd, command, argument));
 /** `fds` is two s32: the end to read from, the end to write to. */
 export const pipe2 = (fds: Bytes, flags: number): number => result(raw.pipe2(fds, flags));
 /** `vector` is the address of an array of `struct iovec`. */

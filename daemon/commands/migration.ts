@@ -46,6 +46,10 @@ export function migrationCommands({ migrations }: CommandTargets): CommandHandle
         throw error;
       }
     },
+    'live-checkpointing-enable': () => migrations.setCheckpointing(true),
+    'live-checkpointing-disable': () => migrations.setCheckpointing(false),
+    'enable-max-migration-rate-limit': () => migrations.liftRateLimit(true),
+    'disable-max-migration-rate-limit': () => migrations.liftRateLimit(false),
     'set-mplm-extend-live': () => migrations.extendLive(),
     'set-mplm-end-live': () => migrations.endLive(),
   };

@@ -16,7 +16,7 @@ import { Incoming } from './incoming.js';
 import { incomingInfo, outgoingInfo } from './info.js';
 import { listenForMigration } from './listen.js';
 import { type ConsoleHold, Outgoing } from './outgoing.js';
-import { changeParameters, DEFAULT_PARAMETERS, type ParameterChanges } from './parameters.js';
+import { changeParameters, DEFAULT_PARAMETERS, type ParameterChanges, type ParameterValues } from './parameters.js';
 import { DEFAULT_MPLM_SETTINGS, type MplmSettings, mplmSettings } from './policy/index.js';
 import { incomingTransport, outgoingTransport, type TakeFd, type Transport } from './transport.js';
 import { parseMigrationUri } from './uri.js';
@@ -46,6 +46,8 @@ export class Migrations {
   #settings: MplmSettings = DEFAULT_MPLM_SETTINGS;
   #parameters = DEFAULT_PARAMETERS;
   readonly #capabilities = new Capabilities();
+  #checkpointing = false;
+  #rateLimitLifted = false;
   #outgoing: Outgoing | undefined;
   /** The last migration did not get as far as having an address. */
   #failedStart: MigrationInfo | undefined;
@@ -95,7 +97,8 @@ export class Migrations {
       autoConverge: this.#capabilities.has('auto-converge'),
       pauseBeforeSwitchover: this.#capabilities.has('pause-before-switchover'),
       uuid: this.#capabilities.has('validate-uuid') ? this.#options.uuid : undefined,
-      parameters: this.#parameters,
+      checkpoint: this.#checkpointing,
+      parameters: this.#effectiveParameters,
       onStatus: (status) => this.#outgoingStatus(status),
       onPass: (pass) => {
         if (this.#capabilities.has('events')) this.#options.emit('MIGRATION_PASS', { pass });
@@ -112,6 +115,12 @@ export class Migrations {
     try {
       const address = parseMigrationUri(uri, () => unknown);
       const answered = answers || (address.kind !== 'fd' && address.kind !== 'exec');
+      // A destination that answers runs the guest: it would then run twice.
+      if (answered && this.#checkpointing) {
+        throw genericError(
+          'A checkpoint goes into exec: or fd:, without return-path: over this URI the guest would run twice',
+        );
+      }
       return { answered, open: outgoingTransport(address, { takeFd, answers: answered }) };
     } catch (error) {
       this.#status('failed');
@@ -203,7 +212,22 @@ export class Migrations {
   /** QMP `migrate-set-parameters`: of this migration too, where one runs. */
   setParameters(changes: ParameterChanges): void {
     this.#parameters = changeParameters(this.#parameters, changes);
-    if (this.#outgoing?.active) this.#outgoing.setParameters(this.#parameters);
+    if (this.#outgoing?.active) this.#outgoing.setParameters(this.#effectiveParameters);
+  }
+
+  /** QMP `live-checkpointing-enable` and `-disable`: of later migrations. */
+  setCheckpointing(on: boolean): void {
+    this.#checkpointing = on;
+  }
+
+  /** QMP `enable-max-migration-rate-limit` and `disable-…`: `max-bandwidth` is lifted, or holds again, for a running migration too. */
+  liftRateLimit(lifted: boolean): void {
+    this.#rateLimitLifted = lifted;
+    if (this.#outgoing?.active) this.#outgoing.setParameters(this.#effectiveParameters);
+  }
+
+  get #effectiveParameters(): ParameterValues {
+    return this.#rateLimitLifted ? { ...this.#parameters, 'max-bandwidth': 0n } : this.#parameters;
   }
 
   get capabilities(): MigrationCapabilityStatus[] {

@@ -30,6 +30,8 @@ export interface OutgoingOptions {
   /** The destination's answers come back over the channel. */
   answers: boolean;
   autoConverge: boolean;
+  /** Once all is copied, the guest goes on here. */
+  checkpoint: boolean;
   pauseBeforeSwitchover: boolean;
   /** The guest's, where the destination shall refuse another. */
   uuid: string | undefined;
@@ -228,8 +230,13 @@ export class Outgoing {
       case 'completed':
         this.downtimeMs = message.downtimeMs;
         this.breakdown = message.breakdown;
-        await this.#options.lifecycle.migrated();
-        this.#options.console.release(true);
+        if (this.#options.checkpoint) {
+          this.#options.console.release(false);
+          await this.#options.lifecycle.migrationFailed();
+        } else {
+          await this.#options.lifecycle.migrated();
+          this.#options.console.release(true);
+        }
         this.#close('completed', message.endedMs);
         return;
       case 'failed':

@@ -19,6 +19,7 @@ import { LinkMeter } from './link_meter.js';
 import type { Mailbox } from './mailbox.js';
 import type { Digest, DowntimeBreakdown, OutgoingData, OutgoingMessage, ToOutgoing } from './messages.js';
 import { openLink } from './open_link.js';
+import { OutgoingFigures } from './outgoing_figures.js';
 import {
   AutoConverge,
   createPolicy,

@@ -151,3 +151,19 @@ t.test('auto-converge slows a guest down that dirties more than is sent, until t
   t.equal((await source.qmp.execute('query-migrate'))['cpu-throttle-percentage'], undefined);
   t.ok((await busy(source)) > 2 * slow, 'it has its time again');
 });
+
+t.test('max-bandwidth is lifted from a running migration, and not forgotten', { skip }, async (t) => {
+  const source = await TestDaemon.source(t, GUEST);
+  await source.qmp.execute('migrate-set-parameters', { 'max-bandwidth': 2 ** 18 });
+  const end = ended(source);
+  await source.qmp.execute('migrate', ONE_WAY);
+  await progress(source, 'it is slow', (info) => info.status === 'active');
+  await source.qmp.execute('enable-max-migration-rate-limit');
+  t.equal((await end).status, 'completed');
+  t.match(await source.qmp.execute('query-migrate-parameters'), { 'max-bandwidth': 2 ** 18 });
+  await source.qmp.execute('cont');
+  await source.qmp.execute('disable-max-migration-rate-limit');
+  await source.qmp.execute('migrate', ONE_WAY);
+  const slow = await progress(source, 'it has begun', (info) => Number(info['total-time']) > 1000);
+  t.equal(slow.status, 'active', 'the limit holds again');
+});
