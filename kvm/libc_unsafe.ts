@@ -37,6 +37,7 @@ const raw = {
   memfd_create: bind('int memfd_create(const char *name, unsigned int flags)'),
   ftruncate: bind('int ftruncate(int fd, int64_t length)'),
   fallocate: bind('int fallocate(int fd, int mode, int64_t offset, int64_t length)'),
+  fcntl: bind('int fcntl(int fd, int command, uintptr_t argument)'),
   fcntlBytes: bind('int fcntl(int fd, int command, void *argument)'),
   dup2: bind('int dup2(int fd, int to)'),
   lseek: bind('int64_t lseek(int fd, int64_t offset, int whence)'),
@@ -99,6 +100,9 @@ export const memfd_create = (name: string, flags: number): number => result(raw.
 export const ftruncate = (fd: number, length: number): number => result(raw.ftruncate(fd, length));
 export const fallocate = (fd: number, mode: number, offset: number, length: number): number =>
   result(raw.fallocate(fd, mode, offset, length));
+/** fcntl with an integer. */
+export const fcntl = (fd: number, command: number, argument: number): number =>
+  result(raw.fcntl(fd, command, argument));
 /** fcntl with a buffer that the kernel reads and may fill. */
 export const fcntlBytes = (fd: number, command: number, argument: Bytes): number =>
   result(raw.fcntlBytes(fd, command, argument));
