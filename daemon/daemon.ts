@@ -1,4 +1,5 @@
 /** One daemon: a machine, its console, its QMP server and its migrations, put together and taken apart. */
+import { writeFileSync } from 'node:fs';
 import { loadKernel } from './boot/load_kernel.js';
 import type { Chardev } from './chardev/chardev.js';
 import { Chardevs } from './chardev/chardevs.js';
@@ -233,11 +234,17 @@ async function createGuest(
     },
     { ...listener, serialActivity: () => console?.activity() },
   );
+  if (options.debugThreads) nameThreads(machine);
   const chardev: Chardev = options.serial === undefined ? NO_CHARDEV : new StreamChardev(chardevs.get(options.serial));
   console = new SerialConsole(machine.devices.serial, chardev, (error) => {
     log.warn({ err: error }, `output of the serial port was lost: ${error.message}`);
   });
   return { machine, console };
+}
+
+/** Gives the threads of vCPUs the names that QEMU's have (proc_pid_comm(5)). */
+function nameThreads({ vcpus }: Machine): void {
+  for (const { id, threadId } of vcpus) writeFileSync(`/proc/self/task/${threadId}/comm`, `CPU ${id}/KVM`);
 }
 
 async function closeGuest({ machine, console }: Guest): Promise<void> {

@@ -54,6 +54,8 @@ export interface DaemonOptions {
   name?: string;
   /** `-name process=`. */
   processName?: string;
+  /** `-name debug-threads=on`: the threads of vCPUs have QEMU's names. */
+  debugThreads: boolean;
   uuid: string;
   pidfile?: string;
   daemonize: boolean;
@@ -80,6 +82,7 @@ export function defaultOptions(): DaemonOptions {
     paused: false,
     actions: { reboot: 'reset', shutdown: 'poweroff', panic: 'shutdown', watchdog: 'reset' },
     uuid: ZERO_UUID,
+    debugThreads: false,
     daemonize: false,
     message: { timestamp: false, guestName: false },
   };

@@ -148,7 +148,7 @@ export const machineOptions: OptionSpecs = {
   },
   '-smp': {
     form: '[cpus=]N[,sockets=N][,dies=N][,cores=N][,threads=N]',
-    help: 'vCPUs (default 1)',
+    help: 'vCPUs (default 1), and how queries show them; the guest sees the cores of one socket',
     apply: (draft, value) => Object.assign(draft, parseTopology(KeyValues.parse('-smp', value, 'cpus'))),
   },
   '-kernel': {

@@ -59,9 +59,6 @@ export const NO_EFFECT: Readonly<Record<string, NoEffect>> = {
       thread: { values: ['multi'], why: 'each vCPU has a thread of its own' },
     },
   },
-  '-name': {
-    keys: { 'debug-threads': { why: 'threads have the names that the runtime gives them' } },
-  },
   '-overcommit': {
     keys: {
       'mem-lock': { values: OFF, why: 'guest memory is not locked' },

@@ -20,6 +20,7 @@ function name(draft: Draft, value: string): void {
   if (guest !== undefined) draft.name = guest;
   const process = args.take('process');
   if (process !== undefined) draft.processName = process;
+  draft.debugThreads = args.boolean('debug-threads', draft.debugThreads);
   args.finish();
 }
 
@@ -62,8 +63,8 @@ export const runOptions: OptionSpecs = {
     },
   },
   '-name': {
-    form: '[guest=]NAME[,process=NAME]',
-    help: 'what query-name says; what ps(1) says',
+    form: '[guest=]NAME[,process=NAME][,debug-threads=on|off]',
+    help: "what query-name says; what ps(1) says; whether vCPUs' threads are called CPU 0/KVM, CPU 1/KVM, …",
     apply: name,
   },
   '-uuid': {
