@@ -1,4 +1,5 @@
 /** One object of the tree, and how paths lead to objects (qom/object.c of QEMU 7.2). */
+import { glibHashOrder } from '../../protocol/glib_hash_order.js';
 import { propertiesOf, type QomProperty } from './types.js';
 
 /** Values of an object's properties, by name; one that is called is read anew each time. A link's value is the object or undefined. */
@@ -29,10 +30,11 @@ export class QomObject {
     return child;
   }
 
-  /** What qom-list tells: the type's properties, then the children. */
+  /** What qom-list tells: the type's properties, then the children, in QEMU's order: it puts each that it finds in its table first. */
   get properties(): QomProperty[] {
     const own = propertiesOf(this.type).map(({ name, type }) => ({ name, type }));
-    return [...own, ...[...this.#children].map(([name, child]) => ({ name, type: `child<${child.type}>` }))];
+    const names = glibHashOrder([...this.#children.keys()]).reverse();
+    return [...own, ...names.map((name) => ({ name, type: `child<${this.#children.get(name)?.type}>` }))];
   }
 
   has(property: string): boolean {

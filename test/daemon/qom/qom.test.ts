@@ -102,6 +102,7 @@ t.test('the tree shows what the command line asked for', async (t) => {
 const SAME: ReadonlyArray<readonly [string, object?]> = [
   ['qom-list', { path: '/' }],
   ['qom-list', { path: '/objects' }],
+  ['qom-list', { path: '/chardevs' }],
   ['qom-list', { path: '/machine/peripheral' }],
   ['qom-list', { path: '' }],
   ['qom-list', { path: 'nope' }],
