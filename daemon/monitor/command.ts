@@ -16,13 +16,18 @@ export interface Terminal {
   end(): void;
 }
 
+/** Which CPU is a monitor's current one. */
+export interface CurrentCpu {
+  index: number;
+}
+
 /** What a command runs with. */
 export interface MonitorContext {
   readonly memory: GuestMemory;
   /** Undefined for `-machine none`. */
   readonly machine: Machine | undefined;
-  /** Index of the CPU that commands about one CPU are about; `cpu` changes it. */
-  cpuIndex: number;
+  /** The current CPU, which commands about one CPU are about; `cpu` changes it. */
+  readonly cpu: CurrentCpu;
   readonly terminal: Terminal | undefined;
   readonly format: MemoryFormatMemory;
   readonly register: ReadRegister;

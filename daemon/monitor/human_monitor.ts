@@ -11,7 +11,7 @@ import type { Machine } from '../machine/machine.js';
 import type { GuestMemory } from '../memory/guest_memory.js';
 import type { CommandContext } from '../qmp/connection.js';
 import type { CommandHandlers } from '../qmp/server.js';
-import { findHmpCommand, type HmpCommand, type MonitorContext, type Terminal } from './command.js';
+import { type CurrentCpu, findHmpCommand, type HmpCommand, type MonitorContext, type Terminal } from './command.js';
 import { MemoryFormatMemory } from './memory_format.js';
 import { registerValue } from './registers.js';
 import { HmpSyntaxError, Scanner } from './scanner.js';
@@ -29,6 +29,7 @@ export interface HumanMonitorOptions {
 
 /** Where a line came from, and where its output goes. */
 export interface MonitorView {
+  readonly cpu: CurrentCpu;
   readonly terminal: Terminal | undefined;
   print(text: string): void;
   room(): Promise<void>;
@@ -42,17 +43,17 @@ export class HumanMonitor {
     this.#options = options;
   }
 
-  /** A context for the lines of one view: it keeps the current CPU. @param request of whoever the lines come from */
+  /** A context for the lines of one view. @param request of whoever the lines come from */
   context(view: MonitorView, request: CommandContext): MonitorContext {
     const { memory, machine, handlers } = this.#options;
     const context: MonitorContext = {
       memory,
       machine,
-      cpuIndex: 0,
+      cpu: view.cpu,
       terminal: view.terminal,
       format: this.#format,
       register: async (name) =>
-        memory.hasVcpu(context.cpuIndex) ? registerValue(await memory.registers(context.cpuIndex), name) : undefined,
+        memory.hasVcpu(view.cpu.index) ? registerValue(await memory.registers(view.cpu.index), name) : undefined,
       print: (text) => view.print(text),
       room: () => view.room(),
       qmp: (name, args = {}) => callQmp(handlers, name, args, request),
@@ -69,11 +70,13 @@ export class HumanMonitor {
     };
     // As in QEMU the line has a monitor of its own, which nobody can pass file descriptors to.
     const own: CommandContext = { ...request, fds: new NamedFds(), takeFd: () => undefined };
-    const context = this.context({ terminal: undefined, print, room: nextTurn }, own);
     if (cpuIndex !== undefined && !this.#options.memory.hasVcpu(cpuIndex)) {
       throw invalidParameter('cpu-index', 'a CPU number');
     }
-    context.cpuIndex = Number(cpuIndex ?? 0n);
+    const context = this.context(
+      { cpu: { index: Number(cpuIndex ?? 0n) }, terminal: undefined, print, room: nextTurn },
+      own,
+    );
     await this.run(line, context);
     return output.replaceAll('\n', '\r\n');
   }

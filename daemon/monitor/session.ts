@@ -4,9 +4,10 @@ import type { OpenMonitorSession } from '../chardev/monitor_session.js';
 import { NamedFds } from '../fds/named_fds.js';
 import { PassedFds } from '../fds/passed_fds.js';
 import type { CommandContext } from '../qmp/connection.js';
+import { FLUSH_MS } from '../qmp/limits.js';
 import type { QmpLog } from '../qmp/log.js';
 import { versionInfo } from '../version.js';
-import type { MonitorContext } from './command.js';
+import type { CurrentCpu, MonitorContext } from './command.js';
 import { completeLine } from './completion.js';
 import type { HumanMonitor } from './human_monitor.js';
 import { LineEditor, LineHistory } from './line_editor.js';
@@ -28,13 +29,36 @@ interface Shared {
   readonly monitor: HumanMonitor;
   readonly history: LineHistory;
   readonly fds: NamedFds;
+  readonly cpu: CurrentCpu;
   readonly log: QmpLog;
 }
 
-/** A human monitor for one chardev: what opens a session for each of its clients. */
-export function monitorSessions(monitor: HumanMonitor, log: QmpLog): OpenMonitorSession {
-  const shared: Shared = { monitor, history: new LineHistory(), fds: new NamedFds(), log };
-  return (stream) => void new MonitorSession(stream, shared);
+/** The human monitor of one chardev: a session for each of its clients. */
+export class MonitorSessions {
+  readonly #shared: Shared;
+  readonly #sessions = new Set<MonitorSession>();
+  #closed = false;
+
+  constructor(monitor: HumanMonitor, log: QmpLog) {
+    this.#shared = { monitor, history: new LineHistory(), fds: new NamedFds(), cpu: { index: 0 }, log };
+  }
+
+  readonly open: OpenMonitorSession = (stream) => {
+    if (this.#closed) {
+      stream.destroy();
+      return;
+    }
+    const session = new MonitorSession(stream, this.#shared);
+    this.#sessions.add(session);
+    stream.once('close', () => this.#sessions.delete(session));
+  };
+
+  /** Ends every session, once its client has taken what was written, or after `flushMs` milliseconds. Idempotent. */
+  async close(flushMs = FLUSH_MS): Promise<void> {
+    this.#closed = true;
+    await Promise.all([...this.#sessions].map((session) => session.close(flushMs)));
+    this.#shared.fds[Symbol.dispose]();
+  }
 }
 
 class MonitorSession {
@@ -63,6 +87,7 @@ class MonitorSession {
       },
     };
     const view = {
+      cpu: shared.cpu,
       terminal,
       print: (text: string) => this.#show(Buffer.from(text).toString('latin1')),
       room: () => this.#room(),
@@ -86,6 +111,18 @@ class MonitorSession {
       shared.log.error({ err }, 'a session of the human monitor failed');
       stream.destroy();
     });
+  }
+
+  /** Reads nothing more; ends the stream when what was written is out, or after `flushMs` milliseconds. */
+  async close(flushMs: number): Promise<void> {
+    this.#ended = true;
+    if (this.#closed) return;
+    this.#flush();
+    const gone = new Promise<void>((resolve) => this.#stream.once('close', () => resolve()));
+    const timer = setTimeout(() => this.#stream.destroy(), flushMs);
+    this.#stream.end(() => this.#stream.destroy());
+    await gone;
+    clearTimeout(timer);
   }
 
   async #serve(): Promise<void> {

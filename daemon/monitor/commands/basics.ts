@@ -10,7 +10,7 @@ export const BASIC_COMMANDS = [
     help: 'choose the current CPU',
     args: { index: integer },
     run({ index }, monitor) {
-      if (monitor.memory.hasVcpu(index)) monitor.cpuIndex = index;
+      if (monitor.memory.hasVcpu(index)) monitor.cpu.index = index;
       else monitor.print('invalid CPU index\n');
     },
   }),

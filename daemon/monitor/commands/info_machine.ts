@@ -60,9 +60,9 @@ export const INFO_MACHINE = [
   command({
     name: 'cpus',
     help: 'CPUs and their threads; * marks the current one',
-    async run(_, { qmp, print, cpuIndex }) {
+    async run(_, { qmp, print, cpu: current }) {
       for (const cpu of await qmp('query-cpus-fast')) {
-        const mark = cpu['cpu-index'] === cpuIndex ? '*' : ' ';
+        const mark = cpu['cpu-index'] === current.index ? '*' : ' ';
         print(`${mark} CPU #${cpu['cpu-index']}: thread_id=${cpu['thread-id']}\n`);
       }
     },

@@ -137,6 +137,17 @@ export const INFO_MIGRATION = [
     },
   }),
   command({
+    name: 'vcpu_dirty_limit',
+    help: 'limits of how fast CPUs dirty memory',
+    async run(_, { qmp, print }) {
+      const limits = await qmp('query-vcpu-dirty-limit');
+      if (limits.length === 0) print('Dirty page limit not enabled!\n');
+      for (const { 'cpu-index': index, 'limit-rate': limit, 'current-rate': current } of limits) {
+        print(`vcpu[${index}], limit rate ${limit} (MB/s), current rate ${current} (MB/s)\n`);
+      }
+    },
+  }),
+  command({
     name: 'mplm',
     help: 'policy, epochs and memory bound of the migration',
     async run(_, { qmp, print }) {

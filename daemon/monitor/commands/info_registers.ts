@@ -13,11 +13,11 @@ export const INFO_REGISTERS = command({
   help: 'registers of the current CPU, of the one given, or of all (-a)',
   args: { all: flag('a'), vcpu: optional(integer) },
   async run({ all, vcpu }, monitor) {
-    const { memory, cpuIndex, print } = monitor;
+    const { memory, cpu, print } = monitor;
     if (all) {
       for (let index = 0; memory.hasVcpu(index); index++) await show(monitor, index);
-    } else if (memory.hasVcpu(vcpu ?? cpuIndex)) {
-      await show(monitor, vcpu ?? cpuIndex);
+    } else if (memory.hasVcpu(vcpu ?? cpu.index)) {
+      await show(monitor, vcpu ?? cpu.index);
     } else {
       print(vcpu === undefined ? 'No CPU available\n' : `CPU#${vcpu} not available\n`);
     }

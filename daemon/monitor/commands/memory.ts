@@ -59,9 +59,9 @@ export const MEMORY_COMMANDS = [
     help: 'show memory at a virtual address of the current CPU',
     args: { format: memoryFormat, address: long },
     async run({ format, address }, monitor) {
-      const { memory, cpuIndex } = monitor;
-      if (!memory.hasVcpu(cpuIndex)) monitor.print('Can not dump without CPU\n');
-      else await dump(monitor, format, address, (at, length) => memory.readVirtual(cpuIndex, at, length));
+      const { memory, cpu } = monitor;
+      if (!memory.hasVcpu(cpu.index)) monitor.print('Can not dump without CPU\n');
+      else await dump(monitor, format, address, (at, length) => memory.readVirtual(cpu.index, at, length));
     },
   }),
   command({
@@ -81,9 +81,9 @@ export const MEMORY_COMMANDS = [
     params: 'addr size file',
     help: 'write memory at a virtual address of the current CPU to a file',
     args: { val: long, size: integer, filename: word() },
-    async run({ val, size, filename }, { memory, cpuIndex, qmp, print }) {
-      if (!memory.hasVcpu(cpuIndex)) print('No CPU available\n');
-      else await qmp('memsave', { val, size: BigInt(size), filename, 'cpu-index': BigInt(cpuIndex) });
+    async run({ val, size, filename }, { memory, cpu, qmp, print }) {
+      if (!memory.hasVcpu(cpu.index)) print('No CPU available\n');
+      else await qmp('memsave', { val, size: BigInt(size), filename, 'cpu-index': BigInt(cpu.index) });
     },
   }),
   command({

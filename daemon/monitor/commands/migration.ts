@@ -1,7 +1,8 @@
 /** Commands about migration. */
+import type { JsonObject } from '../../../protocol/json_value.js';
 import type { MigrationInfo } from '../../../schemas/generated/qmp.js';
 import { command, type MonitorContext } from '../command.js';
-import { flag, integer, onOff, optional, word } from '../parameters.js';
+import { flag, integer, long, onOff, optional, word } from '../parameters.js';
 import {
   capabilityNames,
   checkWord,
@@ -110,7 +111,34 @@ const migrateContinue = command({
   complete: async ({ length }) => (length === 0 ? migrationStatuses() : []),
 });
 
+const SEE_DIRTY_LIMIT = "[Please use 'info vcpu_dirty_limit' to query dirty limit for virtual CPU]\n";
+const cpuMember = (index: bigint | undefined): JsonObject => (index === undefined ? {} : { 'cpu-index': index });
+
+const setDirtyLimit = command({
+  name: 'set_vcpu_dirty_limit',
+  params: 'dirty_rate [cpu_index]',
+  help: 'limit how fast CPUs dirty memory, in MB/s: not supported',
+  args: { rate: long, index: optional(long) },
+  async run({ rate, index }, { qmp, print }) {
+    await qmp('set-vcpu-dirty-limit', { 'dirty-rate': rate, ...cpuMember(index) });
+    print(SEE_DIRTY_LIMIT);
+  },
+});
+
+const cancelDirtyLimit = command({
+  name: 'cancel_vcpu_dirty_limit',
+  params: '[cpu_index]',
+  help: 'lift the limit of how fast CPUs dirty memory',
+  args: { index: optional(long) },
+  async run({ index }, { qmp, print }) {
+    await qmp('cancel-vcpu-dirty-limit', cpuMember(index));
+    print(SEE_DIRTY_LIMIT);
+  },
+});
+
 export const MIGRATION_COMMANDS = [
+  setDirtyLimit,
+  cancelDirtyLimit,
   announceSelf,
   migrateContinue,
   command({

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
-import { monitorSessions } from '../../../daemon/monitor/session.js';
+import { MonitorSessions } from '../../../daemon/monitor/session.js';
 import type { CommandHandlers } from '../../../daemon/qmp/server.js';
 import { SILENT } from '../../conformance/model_server.js';
 import { within } from '../../helpers/daemons.js';
@@ -53,10 +53,15 @@ class Client {
 
 const withoutEcho = (text: string) => text.replaceAll(/[^\n]*\x1b\[K\r\n/g, '');
 
-async function monitor(t: Test, handlers: CommandHandlers = {}): Promise<() => Promise<Client>> {
+interface Monitor {
+  readonly sessions: MonitorSessions;
+  readonly connectClient: () => Promise<Client>;
+}
+
+async function monitor(t: Test, handlers: CommandHandlers = {}): Promise<Monitor> {
   const path = socketPath(t);
-  const open = monitorSessions(modelMonitor(handlers), SILENT);
-  const server = createServer({ allowHalfOpen: true }, open);
+  const sessions = new MonitorSessions(modelMonitor(handlers), SILENT);
+  const server = createServer({ allowHalfOpen: true }, sessions.open);
   server.listen(path);
   await once(server, 'listening');
   const clients: Client[] = [];
@@ -64,16 +69,17 @@ async function monitor(t: Test, handlers: CommandHandlers = {}): Promise<() => P
     for (const { socket } of clients) socket.destroy();
     server.close();
   });
-  return async () => {
+  const connectClient = async () => {
     const client = new Client(connect({ path, allowHalfOpen: true }));
     clients.push(client);
     t.equal(await client.until('(qemu) '), GREETING);
     return client;
   };
+  return { sessions, connectClient };
 }
 
 t.test('a client is greeted, and what it types is echoed and answered', async (t) => {
-  const client = await (await monitor(t))();
+  const client = await (await monitor(t)).connectClient();
   client.send('p 1\r');
   t.equal(await client.until('0x1\r\n(qemu) '), 'p\x1b[K\x1b[Dp \x1b[K\x1b[D\x1b[Dp 1\x1b[K\r\n0x1\r\n(qemu) ');
   client.send('\n');
@@ -84,7 +90,7 @@ t.test('a client is greeted, and what it types is echoed and answered', async (t
 
 t.test('several commands in one write run in order, each to its end; half-close answers them all', async (t) => {
   const order: string[] = [];
-  const connectClient = await monitor(t, {
+  const { connectClient } = await monitor(t, {
     stop: async () => {
       await new Promise((resolve) => setImmediate(resolve));
       order.push('stop');
@@ -101,7 +107,7 @@ t.test('several commands in one write run in order, each to its end; half-close 
 });
 
 t.test('the history outlives a client; the line it was typing does not', async (t) => {
-  const connectClient = await monitor(t);
+  const { connectClient } = await monitor(t);
   const first = await connectClient();
   await first.shows('p 1');
   await first.finish('half a line');
@@ -110,14 +116,14 @@ t.test('the history outlives a client; the line it was typing does not', async (
 });
 
 t.test('cpu and the last format are kept; text is UTF-8', async (t) => {
-  const client = await (await monitor(t))();
+  const client = await (await monitor(t)).connectClient();
   t.equal(await client.shows('p/d 16'), '16\r\n(qemu) ');
   t.equal(await client.shows('p 0x10'), '16\r\n(qemu) ');
   t.equal(await client.shows(Buffer.from('é').toString('latin1')), "unknown command: '\xc3\xa9'\r\n(qemu) ");
 });
 
 t.test('tab completes commands and their arguments', async (t) => {
-  const client = await (await monitor(t))();
+  const client = await (await monitor(t)).connectClient();
   client.send('migrate_set_p\tdown\t');
   t.match(await client.until('migrate_set_parameter downtime-limit \x1b[K'), /\(qemu\)|downtime/);
   client.send('\x17\x17info hist\t\n');
@@ -130,7 +136,7 @@ t.test('migrate without -d holds the prompt back until the migration is over', a
   const wasAsked = new Promise<void>((resolve) => {
     asked = resolve;
   });
-  const connectClient = await monitor(t, {
+  const { connectClient } = await monitor(t, {
     migrate: () => undefined,
     'query-migrate': () => {
       asked();
@@ -152,7 +158,7 @@ t.test('quit shows no further prompt and reads no further line', async (t) => {
   const quit = new Promise<void>((resolve) => {
     quitted = resolve;
   });
-  const connectClient = await monitor(t, {
+  const { connectClient } = await monitor(t, {
     quit: () => {
       calls.push('quit');
       quitted();
@@ -167,7 +173,7 @@ t.test('quit shows no further prompt and reads no further line', async (t) => {
 });
 
 t.test('a client that does not read stops being read, and holds nobody up', async (t) => {
-  const connectClient = await monitor(t);
+  const { connectClient } = await monitor(t);
   const deaf = await connectClient();
   deaf.socket.pause();
   const flood = 'help\n'.repeat(500) + '\0'.repeat(1 << 20);
@@ -182,6 +188,22 @@ t.test('a client that does not read stops being read, and holds nobody up', asyn
   await within(20_000, 'it is answered all the same', once(deaf.socket, 'drain'));
 });
 
+t.test('closing ends every session with what it was sent, and a deaf one after a while', async (t) => {
+  const { sessions, connectClient } = await monitor(t);
+  const client = await connectClient();
+  const deaf = await connectClient();
+  deaf.socket.pause();
+  deaf.send('help\n'.repeat(2000));
+  client.send('p 1\n');
+  await client.until('0x1\r\n(qemu) ');
+  client.send('p');
+  await client.until('p\x1b[K');
+  await within(5000, 'all sessions are closed', sessions.close(200));
+  await within(5000, 'its client sees the end', client.ended);
+  t.equal(client.text, '');
+  await within(5000, 'closing twice is no fault', sessions.close());
+});
+
 t.test('a client that goes away in the middle is no fault', async (t) => {
   const errors: unknown[] = [];
   let stopped: () => void = () => undefined;
@@ -189,7 +211,7 @@ t.test('a client that goes away in the middle is no fault', async (t) => {
     stopped = resolve;
   });
   const path = socketPath(t);
-  const open = monitorSessions(modelMonitor({ stop: () => stopping }), {
+  const { open } = new MonitorSessions(modelMonitor({ stop: () => stopping }), {
     ...SILENT,
     error: (...args) => errors.push(args),
   });
