@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { loadKernel } from './boot/load_kernel.js';
 import type { Chardev } from './chardev/chardev.js';
 import { Chardevs } from './chardev/chardevs.js';
+import type { OpenMonitorSession } from './chardev/monitor_session.js';
 import { SerialConsole } from './chardev/serial_console.js';
 import { NO_CHARDEV, StreamChardev } from './chardev/stream_chardev.js';
 import { type DaemonOptions, ZERO_UUID } from './cli/daemon_options.js';
@@ -20,7 +21,7 @@ import { rtcQomPath } from './machine/qom_paths.js';
 import { Inspection } from './memory/inspection.js';
 import { Migrations } from './migration/migrations.js';
 import { HumanMonitor } from './monitor/human_monitor.js';
-import { monitorSessions } from './monitor/session.js';
+import { MonitorSessions } from './monitor/session.js';
 import { Pidfile } from './pidfile.js';
 import { QmpServer } from './qmp/server.js';
 import { type Say, sayer } from './say.js';
@@ -43,6 +44,7 @@ export class Daemon {
   readonly #migrations: Migrations;
   readonly #inspection: Inspection;
   readonly #monitor: HumanMonitor;
+  readonly #humanMonitors: MonitorSessions[] = [];
   #pidfile: Pidfile | undefined;
 
   private constructor(parts: {
@@ -182,7 +184,7 @@ export class Daemon {
     const { incoming, paused, pidfile, monitors } = this.#options;
     if (incoming !== undefined) this.#lifecycle.awaitMigration(paused);
     for (const { chardev, mode, pretty } of monitors) {
-      const serve = mode === 'control' ? this.#server.monitor({ pretty }) : monitorSessions(this.#monitor, this.#log);
+      const serve = mode === 'control' ? this.#server.monitor({ pretty }) : this.#humanMonitor();
       this.#chardevs.get(chardev).use(serve);
     }
     if (pidfile !== undefined) this.#pidfile = Pidfile.create(pidfile);
@@ -190,6 +192,13 @@ export class Daemon {
     if (incoming === undefined) await this.#lifecycle.start(paused);
     else if (incoming !== 'defer') await this.#migrations.receive(incoming, () => undefined);
     this.#server.serve();
+  }
+
+  /** A human monitor: what serves its clients. */
+  #humanMonitor(): OpenMonitorSession {
+    const sessions = new MonitorSessions(this.#monitor, this.#log);
+    this.#humanMonitors.push(sessions);
+    return sessions.open;
   }
 
   /** A signal asks the daemon to end. */
@@ -205,7 +214,7 @@ export class Daemon {
     await this.#migrations.close();
     await this.#lifecycle.close();
     this.#chardevs.close();
-    await this.#server.close();
+    await Promise.all([this.#server.close(), ...this.#humanMonitors.map((sessions) => sessions.close())]);
     if (this.#guest) await closeGuest(this.#guest);
     this.#pidfile?.[Symbol.dispose]();
   }

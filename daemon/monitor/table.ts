@@ -2,6 +2,7 @@
 
 import { command, type HmpCommand, type MonitorContext } from './command.js';
 import { BASIC_COMMANDS } from './commands/basics.js';
+import { DUMP_COMMAND, INFO_DUMP } from './commands/dump.js';
 import { INFO_MACHINE } from './commands/info_machine.js';
 import { INFO_MIGRATION } from './commands/info_migration.js';
 import { INFO_REGISTERS } from './commands/info_registers.js';
@@ -24,7 +25,7 @@ const info = command({
   name: 'info',
   params: '[subcommand]',
   help: 'show the state of something',
-  children: [...INFO_MACHINE, INFO_REGISTERS, ...INFO_MIGRATION],
+  children: [...INFO_MACHINE, INFO_REGISTERS, INFO_DUMP, ...INFO_MIGRATION],
   run: (_, monitor) => showHelp(HMP_COMMANDS, 'info', monitor),
 });
 
@@ -35,4 +36,5 @@ export const HMP_COMMANDS: readonly HmpCommand[] = [
   ...RUN_STATE_COMMANDS,
   ...MIGRATION_COMMANDS,
   ...MEMORY_COMMANDS,
+  DUMP_COMMAND,
 ];

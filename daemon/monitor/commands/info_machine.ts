@@ -90,6 +90,13 @@ export const INFO_MACHINE = [
     },
   }),
   command({
+    name: 'chardev',
+    help: 'character devices: what sockets, files and monitors are on',
+    async run(_, { qmp, print }) {
+      for (const { label, filename } of await qmp('query-chardev')) print(`${label}: filename=${filename}\n`);
+    },
+  }),
+  command({
     name: 'history',
     help: 'lines typed so far',
     run(_, { print, terminal }) {
