@@ -16,14 +16,16 @@ function device(type: string, values: QomValues = {}): QomObject {
 export function qomTree(options: DaemonOptions): QomObject {
   const root = container();
   const isPc = options.machine.type === 'pc';
-  const memory = isPc ? addMemory(root.add('objects', container()), options) : undefined;
+  const memory = isPc ? memoryBackend(options) : undefined;
   const machine = root.add(
     'machine',
     new QomObject(isPc ? `${PC_MACHINE}-machine` : 'none-machine', {
       ...machineValues(options),
-      'memory-backend': memory,
+      'memory-backend': memory?.object,
     }),
   );
+  // After the machine, as in QEMU: the order of children depends on it.
+  if (memory) root.add('objects', container()).add(memory.id, memory.object);
   const unattached = machine.add('unattached', container());
   const anonymous = machine.add('peripheral-anon', container());
   const peripheral = machine.add('peripheral', container());
@@ -38,10 +40,10 @@ export function qomTree(options: DaemonOptions): QomObject {
   return root;
 }
 
-function addMemory(objects: QomObject, { machine, ramBytes }: DaemonOptions): QomObject {
+function memoryBackend({ machine, ramBytes }: DaemonOptions): { id: string; object: QomObject } {
   const { id, kind } = machine.memoryBackend ?? { id: PC_RAM_ID, kind: 'memory-backend-ram' };
   const share = kind === 'memory-backend-memfd';
-  return objects.add(id, new QomObject(kind, { share, size: ramBytes, prealloc: false }));
+  return { id, object: new QomObject(kind, { share, size: ramBytes, prealloc: false }) };
 }
 
 function machineValues({ kernel, initrd, append, bios, vcpus, topology, machine, ramBytes }: DaemonOptions): QomValues {
