@@ -2,6 +2,7 @@
 
 import { command, type HmpCommand, type MonitorContext } from './command.js';
 import { BASIC_COMMANDS } from './commands/basics.js';
+import { CALC_DIRTY_RATE, INFO_DIRTY_RATE } from './commands/dirty_rate.js';
 import { DUMP_COMMAND, INFO_DUMP } from './commands/dump.js';
 import { INFO_MACHINE } from './commands/info_machine.js';
 import { INFO_MIGRATION } from './commands/info_migration.js';
@@ -25,7 +26,7 @@ const info = command({
   name: 'info',
   params: '[subcommand]',
   help: 'show the state of something',
-  children: [...INFO_MACHINE, INFO_REGISTERS, INFO_DUMP, ...INFO_MIGRATION],
+  children: [...INFO_MACHINE, INFO_REGISTERS, INFO_DUMP, INFO_DIRTY_RATE, ...INFO_MIGRATION],
   run: (_, monitor) => showHelp(HMP_COMMANDS, 'info', monitor),
 });
 
@@ -37,4 +38,5 @@ export const HMP_COMMANDS: readonly HmpCommand[] = [
   ...MIGRATION_COMMANDS,
   ...MEMORY_COMMANDS,
   DUMP_COMMAND,
+  CALC_DIRTY_RATE,
 ];

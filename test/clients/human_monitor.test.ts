@@ -80,7 +80,17 @@ const LINES = [
     'info vcpu_dirty_limit',
     'info dump',
   ],
-  ...['dump-guest-memory', 'dump-guest-memory -z -l x', 'help foo', 'help "q'],
+  ...[
+    'dump-guest-memory',
+    'calc_dirty_rate',
+    'calc_dirty_rate 0',
+    'calc_dirty_rate -r -b 1',
+    'calc_dirty_rate 1 100',
+    'info dirty_rate',
+    'dump-guest-memory -z -l x',
+    'help foo',
+    'help "q',
+  ],
   ...[
     'ab\x7f\x7fp\x01\x04p\x053\x1b[D 4\x17',
     '\x1b[A\x1b[A\x1b[B',

@@ -175,6 +175,26 @@ export const MIGRATION_COMMANDS = [
   setCapability,
   setMplm,
   command({
+    name: 'live-checkpointing-enable',
+    help: 'let the guest go on here after a migration: a checkpoint',
+    run: (_, { qmp }) => qmp('live-checkpointing-enable'),
+  }),
+  command({
+    name: 'live-checkpointing-disable',
+    help: 'leave the guest paused here after a migration',
+    run: (_, { qmp }) => qmp('live-checkpointing-disable'),
+  }),
+  command({
+    name: 'enable-max-migration-rate-limit',
+    help: 'lift max-bandwidth',
+    run: (_, { qmp }) => qmp('enable-max-migration-rate-limit'),
+  }),
+  command({
+    name: 'disable-max-migration-rate-limit',
+    help: 'restore max-bandwidth',
+    run: (_, { qmp }) => qmp('disable-max-migration-rate-limit'),
+  }),
+  command({
     name: 'set-mplm-extend-live',
     help: 'let the live stage go on after its end condition',
     run: (_, { qmp }) => qmp('set-mplm-extend-live'),
