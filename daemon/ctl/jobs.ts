@@ -1,5 +1,5 @@
 /** Commands whose work goes on after they were answered, and how their end is waited for. */
-import type { MigrationInfo, QmpClient, QmpEvent } from '../../client/qmp_client.js';
+import type { MigrationInfo, QmpClient, QmpEventOf } from '../../client/qmp_client.js';
 import { followMigration, pause } from './follow_migration.js';
 
 const INTERVAL_MS = 100;
@@ -40,11 +40,11 @@ const migration =
 
 /** `query-dump` says only that a dump failed; the event says why. */
 function dump(client: QmpClient): Job {
-  let cause: unknown;
-  const onEvent = ({ event, data }: QmpEvent): void => {
-    if ((event as string) === 'DUMP_COMPLETED') cause = (data as { error?: unknown } | undefined)?.error;
+  let cause: string | undefined;
+  const onCompleted = ({ data }: QmpEventOf<'DUMP_COMPLETED'>): void => {
+    cause = data.error;
   };
-  client.on('event', onEvent);
+  client.on('DUMP_COMPLETED', onCompleted);
   return {
     name: 'the dump',
     async follow({ signal }) {
@@ -52,7 +52,7 @@ function dump(client: QmpClient): Job {
       if (answer.status === 'failed') throw new Error(`the dump failed: ${cause ?? 'no cause given'}`);
       return answer;
     },
-    [Symbol.dispose]: () => client.off('event', onEvent),
+    [Symbol.dispose]: () => client.off('DUMP_COMPLETED', onCompleted),
   };
 }
 

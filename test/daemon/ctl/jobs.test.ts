@@ -32,7 +32,7 @@ t.test(
     const waited = await vmhostctl('-s', socket, 'migrate', `uri=${uri}`, '--wait');
     t.equal(waited.code, 1);
     t.equal(waited.stdout, '');
-    t.match(waited.stderr, /^vmhostctl: the migration failed: .*nobody.*\n$/);
+    t.match(waited.stderr, /^vmhostctl: the migration failed: .*No such file or directory\n$/);
     t.match(await vmhostctl('-s', socket, 'migrate', uri), { code: 0, stdout: '{\n}\n' });
   },
 );
