@@ -11,6 +11,7 @@ const HELP = `Times query-migrate while other clients are busy and a migration r
 
   --runs N      runs of each program, in turns, for each kind of guest (default 1)
   --clients N   busy clients besides the one whose time is taken (default 8)
+  --pause MS    what a busy client waits after an answer; 0: nothing, it floods (default 5)
   --seconds S   how long each of a run's three phases is measured (default 2)
   --json FILE   writes every single figure to FILE
   --help        this text
@@ -42,6 +43,7 @@ async function main(args: readonly string[]): Promise<void> {
     options: {
       runs: { type: 'string', default: '1' },
       clients: { type: 'string', default: '8' },
+      pause: { type: 'string', default: '5' },
       seconds: { type: 'string', default: '2' },
       json: { type: 'string' },
       help: { type: 'boolean', default: false },
@@ -53,15 +55,20 @@ async function main(args: readonly string[]): Promise<void> {
   }
   const runs = positive('--runs', values.runs);
   const clients = positive('--clients', values.clients);
+  const pauseMs = values.pause === '0' ? 0 : positive('--pause', values.pause);
   const phaseMs = positive('--seconds', values.seconds) * 1000;
   const { machine, dir, vms } = makeBed();
-  console.log(`query-migrate every few ms beside ${clients} busy clients, in a migration over the loopback\n`);
+  console.log(
+    `query-migrate every few ms beside ${clients} clients that ask ${pauseMs > 0 ? `${pauseMs} ms after each answer` : 'without a pause'}, in a migration over the loopback\n`,
+  );
   const figures: QmpFigures[] = [];
   for (const scenario of GUESTS) {
     for (let run = 1; run <= runs; run++) {
       for (const host of ['vmhostd', 'QEMU'] as const) {
         status(`${scenario.name}: run ${run} of ${runs}, ${host}`);
-        figures.push(await measureQmp(host, scenario, { dir, clients, phaseMs, onSpawn: (vm) => vms.add(vm) }));
+        figures.push(
+          await measureQmp(host, scenario, { dir, clients, pauseMs, phaseMs, onSpawn: (vm) => vms.add(vm) }),
+        );
         vms.clear();
       }
     }
@@ -69,7 +76,7 @@ async function main(args: readonly string[]): Promise<void> {
     console.log(qmpReport(scenario, figures));
   }
   if (values.json !== undefined) {
-    const result = { date: new Date().toISOString(), machine, clients, phaseMs, figures };
+    const result = { date: new Date().toISOString(), machine, clients, pauseMs, phaseMs, figures };
     writeFileSync(values.json, `${JSON.stringify(result, undefined, 1)}\n`);
   }
 }

@@ -21,6 +21,8 @@ const BYTES_PER_SECOND = 24 * 2 ** 20;
 export interface QmpBenchOptions {
   readonly dir: string;
   readonly clients: number;
+  /** What a busy client waits after an answer; 0: it asks as fast as it is answered. */
+  readonly pauseMs: number;
   /** How long each of the three phases is measured. */
   readonly phaseMs: number;
   readonly onSpawn: (vm: VmProcess) => void;
@@ -73,7 +75,7 @@ async function phases(
   source: VmProcess,
   destination: VmProcess,
   paths: readonly string[],
-  { clients, phaseMs }: QmpBenchOptions,
+  { clients, pauseMs, phaseMs }: QmpBenchOptions,
 ): Promise<QmpFigures> {
   const { qmp, serial } = source;
   const [probePath = ''] = paths;
@@ -87,7 +89,7 @@ async function phases(
   const migrating = await during(serial, () => roundTrips(probe, phaseMs));
 
   const busyPaths = Array.from({ length: clients }, (_, i) => paths[i + 1] ?? probePath);
-  const busy = fork(BUSY_CLIENTS, busyPaths, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+  const busy = fork(BUSY_CLIENTS, [String(pauseMs), ...busyPaths], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
   try {
     await message(busy);
     const since = performance.now();
