@@ -12,7 +12,9 @@ import { readdirSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { batches } from './batches.js';
+import type { SchemaInfo } from './cases/arguments.js';
 import { CASES } from './cases/cases.js';
+import { NONE } from './cases/machines.js';
 import type { Peer } from './peer.js';
 import { Stage } from './stage.js';
 import { loadTranscripts, partiesOf, type Step, type Transcript } from './transcript.js';
@@ -75,11 +77,26 @@ async function recordEnd(stage: Stage, transcript: Transcript): Promise<Partial<
   };
 }
 
+/** What QEMU says of its commands. */
+async function querySchema(): Promise<SchemaInfo[]> {
+  const stage = new Stage(QEMU);
+  const step: Step = { send: '{"execute":"query-qmp-schema"}\n', recv: '', settleMs: REPLY_MS };
+  const transcript: Transcript = { name: 'schema', negotiated: true, qemu_args: NONE, steps: [step] };
+  try {
+    await stage.open(transcript);
+    const peer = await stage.begin(transcript, step);
+    return JSON.parse(await peer.take((text) => text.endsWith('\n'), EXIT_MS)).return;
+  } finally {
+    await stage.close();
+  }
+}
+
+const schema = await querySchema();
 const present = readdirSync(DIR).map((name) => name.replace('.jsonl', ''));
 for (const file of new Set([...Object.keys(CASES), ...present])) {
   if (process.argv.length > 2 && !process.argv.slice(2).includes(file)) continue;
   const recorded = new Map<string, Transcript>();
-  const all = CASES[file]?.() ?? loadTranscripts(`${DIR}/${file}.jsonl`);
+  const all = CASES[file]?.(schema) ?? loadTranscripts(`${DIR}/${file}.jsonl`);
   for (const batch of batches(all, () => true)) {
     for (const transcript of await recordTogether(batch)) recorded.set(transcript.name, transcript);
   }
