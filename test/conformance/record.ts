@@ -24,6 +24,8 @@ const QEMU = ['qemu-system-x86_64'];
 /** How long a reply may take, and how long it is waited for more after one. */
 const REPLY_MS = 250;
 const QUIET_MS = 25;
+/** A whole command is answered, however long it takes on a busy host. */
+const COMMAND_MS = 3000;
 const EXIT_MS = 1500;
 
 async function recordTogether(transcripts: readonly Transcript[]): Promise<Transcript[]> {
@@ -53,10 +55,18 @@ async function recordStep(stage: Stage, transcript: Transcript, step: Step): Pro
   return { ...rest, recv };
 }
 
+function isCommand(send: string | null): boolean {
+  try {
+    return Object.hasOwn(JSON.parse(send ?? ''), 'execute');
+  } catch {
+    return false;
+  }
+}
+
 /** What comes until nothing more does. */
-async function everything(peer: Peer, { settleMs }: Step): Promise<string> {
+async function everything(peer: Peer, { send, settleMs }: Step): Promise<string> {
   const isReply = (text: string) => /^\{"(return|error|id|QMP)"|^\}\r\n/m.test(text) && text.endsWith('\n');
-  const first = await peer.take(isReply, settleMs ?? REPLY_MS);
+  const first = await peer.take(isReply, isCommand(send) ? COMMAND_MS : (settleMs ?? REPLY_MS));
   return first + (await peer.quiet(settleMs ?? QUIET_MS));
 }
 

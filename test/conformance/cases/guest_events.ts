@@ -82,8 +82,8 @@ function guests(): { [name: string]: Guest } {
     },
     'crash-loaded': { code: out(0x505, 2) + HALT, args: ['-device', 'pvpanic'], afterwards: [ASK] },
     'panic-ioport': {
-      code: out(0x600, 1) + HALT,
-      args: ['-device', 'pvpanic,ioport=0x600', '-action', 'panic=none'],
+      code: out(0x510, 1) + HALT,
+      args: ['-device', 'pvpanic,ioport=0x510', '-action', 'panic=none'],
       afterwards: [ASK],
     },
     'no-panic-device': { code: out(0x505, 1) + HALT, afterwards: [ASK] },
@@ -121,7 +121,7 @@ function guests(): { [name: string]: Guest } {
     code: out(0x443, 15) + HALT,
     args: ['-device', 'ib700', '-action', 'watchdog=pause'],
     settleMs: 700,
-    afterwards: AFTERWARDS,
+    afterwards: [ASK, command('cont'), ASK],
   };
   made['watchdog-option'] = {
     code: out(0x443, 15) + HALT,
@@ -137,9 +137,11 @@ export function guestCases(): Transcript[] {
     const steps: Step[] = [command('cont'), ...afterwards].map((send, i) => ({
       send,
       recv: '',
-      settleMs: i === 0 ? settleMs : 80,
+      settleMs: i === 0 ? settleMs + 100 : 150,
     }));
+    // The reply to `cont` is there before the guest does anything.
+    const boot_asm = `  mov $0xffff,%cx\n3: out %al,$0x80\n  loop 3b\n${code}`;
     const qemu_args = [...PC, '-S', ...args, '-bios', `@TMP@/${name}.bin`];
-    return { name: `guest-${name}`, group: 'guest-events', negotiated: true, qemu_args, boot_asm: code, steps };
+    return { name: `guest-${name}`, group: 'guest-events', negotiated: true, qemu_args, boot_asm, steps };
   });
 }

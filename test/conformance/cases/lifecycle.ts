@@ -33,7 +33,6 @@ const COMMANDS = [
   ),
   command('set-action', {}),
   command('set-action', { reboot: 'reset', shutdown: 'poweroff', panic: 'pause', watchdog: 'none' }),
-  command('inject-nmi'),
 ];
 
 export function lifecycleCases(): Transcript[] {
