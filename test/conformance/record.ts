@@ -49,10 +49,24 @@ async function recordTogether(transcripts: readonly Transcript[]): Promise<Trans
 
 async function recordStep(stage: Stage, transcript: Transcript, step: Step): Promise<Step> {
   const peer = await stage.begin(transcript, step);
-  const recv = step.hurry ? '' : stage.seen(await everything(peer, step));
+  const recv = step.hurry ? '' : replyAfterSetup(stage.seen(await everything(peer, step)));
   if (step.close) stage.leave(transcript, step);
   const { settleMs, ...rest } = step;
   return { ...rest, recv };
+}
+
+/**
+ * A migration's thread runs beside the reply to `migrate`, which may be anywhere among its first events: it is put where
+ * it mostly is.
+ */
+function replyAfterSetup(recv: string): string {
+  const [setup, pass, active, ...rest] = recv.split('\r\n');
+  const at = rest.indexOf('{"return": {}}');
+  if (!setup?.includes('"MIGRATION", "data": {"status": "setup"}') || !pass?.includes('"MIGRATION_PASS"') || at < 0) {
+    return recv;
+  }
+  rest.splice(at, 1);
+  return [setup, '{"return": {}}', pass, active, ...rest].join('\r\n');
 }
 
 function isCommand(send: string | null): boolean {
