@@ -4,7 +4,7 @@ import { commandOf, partiesOf } from './transcript.js';
 
 /**
  * A difference that is wanted, and why. It has one of:
- * - `command`: a command that is not offered. It excuses a step that executes it, where the answer is that it has not been found;
+ * - `commands`: commands that are not offered. They excuse a step that executes one, where the answer is that it has not been found;
  * - `sends` and `answers`: patterns of what a step sends and of the one line that answers it otherwise than QEMU does;
  * - `option`: a pattern of the arguments (joined by spaces). It excuses a transcript whose server does not start, where that
  *   says `refuses`;
@@ -12,7 +12,7 @@ import { commandOf, partiesOf } from './transcript.js';
  */
 export interface NotHere {
   readonly reason: string;
-  readonly command?: string;
+  readonly commands?: readonly string[];
   readonly sends?: string;
   readonly answers?: string;
   readonly option?: string;
@@ -32,7 +32,8 @@ export interface Verdict {
 /** The list of wanted differences, which knows whether each of its entries is needed. */
 export class NotHereList {
   readonly #entries: readonly NotHere[];
-  readonly #needed = new Set<NotHere>();
+  /** The entries that excused something, and of those that list commands, which ones. */
+  readonly #needed = new Set<NotHere | string>();
   readonly #stale = new Set<string>();
 
   constructor(entries: readonly NotHere[]) {
@@ -56,7 +57,9 @@ export class NotHereList {
     const excused = differing.map((step) => ({ step, entry: this.#entries.find((entry) => excuses(entry, step)) }));
     const differences = excused.filter(({ entry }) => !entry).map(({ step }) => step);
     const entries = excused.flatMap(({ entry }) => (entry ? [entry] : []));
-    for (const entry of entries) this.#needed.add(entry);
+    for (const { step, entry } of excused) {
+      if (entry) this.#needed.add(entry.commands ? (commandOf(step.step.send) as string) : entry);
+    }
     if (differences.length > 0 || faults.length > 0) {
       return { outcome, result: 'not ok', differences, reasons: [] };
     }
@@ -65,12 +68,15 @@ export class NotHereList {
 
   /** What is wrong with the list, once everything has been played. */
   faults(): string[] {
-    const unused = this.#entries.filter((entry) => !this.#needed.has(entry));
-    return [...this.#stale, ...unused.map((entry) => `an entry excuses nothing: ${JSON.stringify(entry)}`)];
+    const unused = this.#entries.flatMap(({ commands, ...entry }, i) => {
+      if (commands) return commands.filter((name) => !this.#needed.has(name));
+      return this.#needed.has(this.#entries[i] as NotHere) ? [] : [JSON.stringify(entry)];
+    });
+    return [...this.#stale, ...unused.map((entry) => `the list of what is not here excuses nothing by ${entry}`)];
   }
 
   #skip(outcome: Outcome, entries: readonly NotHere[]): Verdict {
-    for (const entry of entries) this.#needed.add(entry);
+    for (const entry of entries) if (!entry.commands) this.#needed.add(entry);
     return { outcome, result: 'skip', differences: [], reasons: [...new Set(entries.map(({ reason }) => reason))] };
   }
 
@@ -83,9 +89,10 @@ export class NotHereList {
   }
 }
 
-function excuses({ command, sends, answers }: NotHere, { step, actual }: StepOutcome): boolean {
-  if (command !== undefined) {
-    return commandOf(step.send) === command && actual.includes(`"desc": "The command ${command} has not been found"`);
+function excuses({ commands, sends, answers }: NotHere, { step, actual }: StepOutcome): boolean {
+  if (commands !== undefined) {
+    const command = commandOf(step.send) ?? '';
+    return commands.includes(command) && actual.includes(`"desc": "The command ${command} has not been found"`);
   }
   if (sends === undefined || answers === undefined) return false;
   return new RegExp(sends).test(step.send ?? '') && new RegExp(answers).test(actual);

@@ -30,11 +30,27 @@ const VALUES: ReadonlyArray<{ kinds: readonly string[]; value: unknown }> = [
 
 export function argumentCases(schema: readonly SchemaInfo[]): Transcript[] {
   const types: Types = new Map(schema.map((info) => [info.name, info]));
-  return schema
+  const commands = schema.filter((info) => info['meta-type'] === 'command').map(({ name }) => name);
+  const others = commands.filter((name) => !Object.hasOwn(COMMANDS, name)).sort();
+  const made = schema
     .filter((info) => info['meta-type'] === 'command' && Object.hasOwn(COMMANDS, info.name))
     .map(({ name, 'arg-type': argType }) => stepsOf(name, types.get(argType as string) as SchemaInfo, types))
     .filter(({ steps }) => steps.length > 0)
     .sort((a, b) => (a.name < b.name ? -1 : 1));
+  return [...made, ...others.map(notOffered)];
+}
+
+/** A command that vmhostd has not. */
+function notOffered(name: string): Transcript {
+  const steps = [{ send: command(name, { 'no-such-member': 1 }), recv: '' }];
+  return {
+    name: `not-offered-${name}`,
+    group: 'args',
+    negotiated: true,
+    qemu_args: [...PC, '-S'],
+    session: 'args',
+    steps,
+  };
 }
 
 function stepsOf(name: string, object: SchemaInfo, types: Types): Transcript {
