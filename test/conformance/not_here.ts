@@ -8,7 +8,7 @@ import { commandOf, partiesOf } from './transcript.js';
  * - `sends` and `answers`: patterns of what a step sends and of the one line that answers it otherwise than QEMU does;
  * - `option`: a pattern of the arguments (joined by spaces). It excuses a transcript whose server does not start, where that
  *   says `refuses`;
- * - `name`: a transcript as a whole.
+ * - `name`: a pattern of names of transcripts, each excused as a whole.
  */
 export interface NotHere {
   readonly reason: string;
@@ -48,7 +48,9 @@ export class NotHereList {
     const { transcript, faults } = outcome;
     const differing = outcome.steps.filter(differs);
     const failed = differing.length > 0 || faults.length > 0;
-    const named = this.#entries.find(({ name }) => name === transcript.name);
+    const named = this.#entries.find(
+      ({ name }) => name !== undefined && new RegExp(`^(${name})$`).test(transcript.name),
+    );
     if (named && !failed) this.#stale.add(`'${transcript.name}' is listed as not here, and passes`);
     if (named && failed) return this.#skip(outcome, [named]);
     const refused = failed && outcome.steps.length === 0 ? this.#refusing(outcome) : undefined;
@@ -80,11 +82,13 @@ export class NotHereList {
     return { outcome, result: 'skip', differences: [], reasons: [...new Set(entries.map(({ reason }) => reason))] };
   }
 
-  #refusing({ transcript, stderr }: Outcome): NotHere | undefined {
+  #refusing({ transcript, faults }: Outcome): NotHere | undefined {
     const args = partiesOf(transcript).flatMap(([, list]) => list);
     return this.#entries.find(
       ({ option, refuses }) =>
-        option !== undefined && new RegExp(option).test(args.join(' ')) && new RegExp(refuses ?? '').test(stderr),
+        option !== undefined &&
+        new RegExp(option).test(args.join(' ')) &&
+        new RegExp(refuses ?? '').test(faults.join('\n')),
     );
   }
 }

@@ -2,10 +2,10 @@
 /**
  * Plays transcripts of QEMU's QMP against vmhostd:
  *
- *     node dist/test/conformance/play.js [--group G] [--name N] [--patience MS] [--verbose] [--server PROGRAM] FILE...
+ *     node dist/test/conformance/play.js [--group G] [--name N] [--patience MS] [--verbose] [--complete] [--server PROGRAM] FILE...
  *
- * Prints a line for each record (ok, not ok with what differs, or skip with the reason), and a summary. The exit code is 1
- * when anything differs.
+ * Prints a line for each record, as TAP (ok, not ok with what differs, or skipped with the reason), and a summary. The exit
+ * code is 1 when anything differs; with --complete, also when a wanted difference of not-here.json is not met.
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -68,6 +68,7 @@ async function main(): Promise<number> {
       patience: { type: 'string', default: '3000' },
       server: { type: 'string' },
       verbose: { type: 'boolean', default: false },
+      complete: { type: 'boolean', default: false },
     },
   });
   if (positionals.length === 0) {
@@ -75,6 +76,7 @@ async function main(): Promise<number> {
     return 2;
   }
   const list = NotHereList.load(NOT_HERE);
+  let number = 0;
   const counts = { ok: 0, 'not ok': 0, skip: 0 };
   const wanted = ({ name, group }: { name: string; group?: string }) =>
     (values.group === undefined || values.group === group) && (values.name === undefined || values.name === name);
@@ -88,9 +90,10 @@ async function main(): Promise<number> {
         if (!wanted(outcome.transcript)) continue;
         const verdict = list.judge(outcome);
         counts[verdict.result]++;
+        number++;
         const reasons = verdict.reasons.length > 0 ? ` # SKIP ${verdict.reasons.join('; ')}` : '';
         process.stdout.write(
-          `${verdict.result === 'skip' ? 'ok' : verdict.result} - ${outcome.transcript.name}${reasons}\n`,
+          `${verdict.result === 'skip' ? 'ok' : verdict.result} ${number} - ${outcome.transcript.name}${reasons}\n`,
         );
         if (verdict.result === 'not ok') process.stdout.write(`${describe(verdict)}\n`);
         else if (values.verbose) {
@@ -98,6 +101,10 @@ async function main(): Promise<number> {
         }
       }
     }
+  }
+  for (const fault of values.complete ? list.faults() : []) {
+    counts['not ok']++;
+    process.stdout.write(`not ok ${++number} - ${fault}\n`);
   }
   process.stdout.write(`${counts.ok} passed, ${counts['not ok']} failed, ${counts.skip} skipped\n`);
   return counts['not ok'] > 0 ? 1 : 0;

@@ -60,13 +60,12 @@ async function recordStep(stage: Stage, transcript: Transcript, step: Step): Pro
  * it mostly is.
  */
 function replyAfterSetup(recv: string): string {
-  const [setup, pass, active, ...rest] = recv.split('\r\n');
-  const at = rest.indexOf('{"return": {}}');
-  if (!setup?.includes('"MIGRATION", "data": {"status": "setup"}') || !pass?.includes('"MIGRATION_PASS"') || at < 0) {
-    return recv;
+  const lines = recv.split('\r\n');
+  const at = lines.indexOf('{"return": {}}');
+  if (at > 0 && lines[0]?.includes('"MIGRATION", "data": {"status": "setup"}')) {
+    lines.splice(1, 0, ...lines.splice(at, 1));
   }
-  rest.splice(at, 1);
-  return [setup, '{"return": {}}', pass, active, ...rest].join('\r\n');
+  return lines.join('\r\n');
 }
 
 function isCommand(send: string | null): boolean {

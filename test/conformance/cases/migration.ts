@@ -210,6 +210,17 @@ export function migrationCases(): Transcript[] {
       command('migrate-recover', { uri: URI }),
       ...names('migrate-pause', 'migrate-start-postcopy', 'query-migrate', 'query-colo-status'),
     ]),
+    alone(
+      'blocked',
+      [command('query-migrate'), migrate(SINK), command('query-migrate')],
+      [
+        ...['-object', 'memory-backend-ram,id=sh,size=1M,share=on'],
+        ...['-device', 'ivshmem-plain,memdev=sh,master=off'],
+      ],
+    ),
+    pair('machine-differs', [...START, ...GO, ...both(command('query-migrate'))], {
+      dst: ['-machine', 'q35', '-incoming', 'defer'],
+    }),
     pair('unix', [
       ...START,
       ...both(command('query-migrate')),
