@@ -35,6 +35,8 @@ export class CharDevice {
   #take: ((stream: Duplex) => void) | undefined;
   /** Streams that nobody has taken. */
   #waiting = new Set<Duplex>();
+  /** Streams that have not ended. */
+  #open = new Set<Duplex>();
 
   private constructor({ id, backend }: ChardevOption) {
     this.id = id;
@@ -67,9 +69,16 @@ export class CharDevice {
     this.#waiting.clear();
   }
 
+  /** Cuts every connection; a socket that listens goes on listening. */
+  yank(): void {
+    for (const stream of this.#open) stream.destroy();
+  }
+
   #offer(stream: Duplex): void {
     // Who uses it hears of it too; but until then it must not end the process.
     stream.on('error', () => undefined);
+    this.#open.add(stream);
+    stream.once('close', () => this.#open.delete(stream));
     this.#clientCame();
     if (this.#take) {
       this.#take(stream);

@@ -32,6 +32,11 @@ export class Chardevs {
     return device;
   }
 
+  /** The sockets, whose connections `yank` cuts: the last one first, as QEMU lists them. */
+  get yankable(): CharDevice[] {
+    return [...this.#devices.values()].filter(({ backend }) => backend.kind === 'socket').reverse();
+  }
+
   /** As `query-chardev` shows them: in the order that QEMU's table of them gives, from the last. */
   query(): ChardevInfo[] {
     return glibHashOrder([...this.#devices.keys()])

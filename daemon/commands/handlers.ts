@@ -10,6 +10,7 @@ import { memoryCommands } from './memory.js';
 import { migrationCommands } from './migration.js';
 import { qomCommands } from './qom.js';
 import type { CommandTargets } from './targets.js';
+import { yankCommands } from './yank.js';
 
 export function commandHandlers(targets: CommandTargets): CommandHandlers {
   return {
@@ -22,5 +23,6 @@ export function commandHandlers(targets: CommandTargets): CommandHandlers {
     ...migrationCommands(targets),
     ...memoryCommands(targets),
     ...fdCommands(targets),
+    ...yankCommands(targets),
   };
 }

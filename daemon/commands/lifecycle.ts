@@ -3,7 +3,7 @@ import { genericError } from '../../protocol/qmp_errors.js';
 import type { CommandHandlers } from '../qmp/server.js';
 import type { CommandTargets } from './targets.js';
 
-export function lifecycleCommands({ lifecycle, machine, quit }: CommandTargets): CommandHandlers {
+export function lifecycleCommands({ lifecycle, machine, migrations, quit }: CommandTargets): CommandHandlers {
   return {
     'query-status': () => ({ status: lifecycle.status, singlestep: false, running: lifecycle.running }),
     stop: () => lifecycle.stop(),
@@ -18,6 +18,7 @@ export function lifecycleCommands({ lifecycle, machine, quit }: CommandTargets):
     'watchdog-set-action': ({ action }) => lifecycle.setActions({ watchdog: action }),
     quit: () => {
       lifecycle.announceShutdown({ guest: false, reason: 'host-qmp-quit' });
+      migrations.abandon();
       quit();
     },
   };

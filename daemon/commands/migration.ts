@@ -1,5 +1,5 @@
 /** Commands about migration. */
-import { genericError, QmpError } from '../../protocol/qmp_errors.js';
+import { genericError } from '../../protocol/qmp_errors.js';
 import { SettingError } from '../migration/policy/index.js';
 import type { CommandHandlers } from '../qmp/server.js';
 import type { CommandTargets } from './targets.js';
@@ -27,13 +27,6 @@ export function migrationCommands({ migrations }: CommandTargets): CommandHandle
     },
     'cancel-vcpu-dirty-limit': () => undefined,
     'query-vcpu-dirty-limit': () => [],
-    'query-yank': () => (migrations.yankable ? [{ type: 'migration' }] : []),
-    yank: ({ instances }) => {
-      if (instances.some(({ type }) => type !== 'migration' || !migrations.yankable)) {
-        throw new QmpError('DeviceNotFound', 'Instance not found');
-      }
-      if (instances.length > 0) migrations.yank();
-    },
     'migrate-set-parameters': (args) => migrations.setParameters(args),
     'query-migrate-parameters': () => migrations.parameters,
     'migrate-set-capabilities': ({ capabilities }) => migrations.setCapabilities(capabilities),

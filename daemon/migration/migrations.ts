@@ -54,6 +54,8 @@ export class Migrations {
   #incoming: Incoming | undefined;
   /** Set while an incoming address is being resolved and bound. */
   #incomingStarting = false;
+  /** The daemon ends; nobody is told how what runs goes out. */
+  #abandoned = false;
 
   constructor(options: MigrationsOptions) {
     this.#options = options;
@@ -279,9 +281,15 @@ export class Migrations {
     return migration;
   }
 
-  /** Cancels what runs and waits until nothing is left of it: the daemon ends. */
-  async close(): Promise<void> {
+  /** The daemon is about to end: cancels what runs, and tells nothing more of it, as QEMU does. */
+  abandon(): void {
     this.#outgoing?.cancel();
+    this.#abandoned = true;
+  }
+
+  /** Abandons what runs and waits until nothing is left of it. */
+  async close(): Promise<void> {
+    this.abandon();
     await Promise.all([this.#outgoing?.ended, this.#incoming?.abandon()]);
   }
 
@@ -296,6 +304,6 @@ export class Migrations {
   }
 
   #status(status: MigrationStatus): void {
-    if (this.#capabilities.has('events')) this.#options.emit('MIGRATION', { status });
+    if (this.#capabilities.has('events') && !this.#abandoned) this.#options.emit('MIGRATION', { status });
   }
 }

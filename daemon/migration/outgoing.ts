@@ -1,6 +1,5 @@
 /** Main's end of one outgoing migration: it owns the socket and the thread, and does for the thread what only main may do. */
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
-import { SysError, strerror } from '../../kvm/errors.js';
 import type { MigrationStatus } from '../../schemas/generated/qmp.js';
 import type { Lifecycle } from '../lifecycle/lifecycle.js';
 import type { DaemonLog } from '../log.js';
@@ -135,18 +134,12 @@ export class Outgoing {
       if (this.#cancelled) throw new Error('cancelled');
       await this.#thread(this.#transport.link);
     } catch (error) {
-      await this.#end({ type: 'failed', stage: 'connect', cause: this.#connectFailure(error), outcomeUnknown: false });
+      await this.#end({ type: 'failed', stage: 'connect', cause: (error as Error).message, outcomeUnknown: false });
     } finally {
       // Whoever reads must not take what was sent for a whole guest that is only slow to come.
       if (this.status !== 'completed') this.#transport?.cut();
       this.#transport?.close();
     }
-  }
-
-  /** QEMU's sentence where the kernel refused the connection. */
-  #connectFailure(error: unknown): string {
-    if (error instanceof SysError && error.syscall === 'connect') return strerror(error.errno);
-    return (error as Error).message;
   }
 
   get #cancelled(): boolean {

@@ -1,6 +1,7 @@
 /** What a migration's bytes go through, as main owns it: opened for one migration, and closed at its end. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fstatSync, type Stats } from 'node:fs';
+import { SysError, strerror } from '../../kvm/errors.js';
 import { closeFd } from '../../kvm/memory.js';
 import { createPipe } from '../../kvm/pipes.js';
 import { type SocketAddress, shutdownSocket, startConnect } from '../../kvm/sockets.js';
@@ -164,8 +165,18 @@ export function outgoingTransport(
       return async () => {
         const to = await resolveMigrationAddress(address, false);
         const target = to.kind === 'unix' ? to.path : `${to.host}:${to.port}`;
-        return new SocketTransport(startConnect(to), { tcp: to.kind === 'tcp', connecting: true, target });
+        return new SocketTransport(connecting(to, target), { tcp: to.kind === 'tcp', connecting: true, target });
       };
+  }
+}
+
+/** A socket that is being connected. @throws Error in QEMU's words, where that is refused at once */
+function connecting(to: SocketAddress, target: string): number {
+  try {
+    return startConnect(to);
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    throw new Error(`Failed to connect to '${target}': ${strerror(error.errno)}`, { cause: error });
   }
 }
 

@@ -37,10 +37,12 @@ export interface ConnectionHost {
 }
 
 /** What was read: a value or an error, or file descriptors in their place among these, since commands see those that came before. */
-type Arrived = JsonResult | { readonly fds: readonly number[] };
+type Input = JsonResult | { readonly fds: readonly number[] };
 
-/** Commands run in a row before other work of the process gets its turn. */
-const COMMANDS_PER_TURN = 32;
+/** How long a client is served in a row before other work of the process gets its turn. */
+const TURN_MS = 2;
+/** How much is read in one go: each byte may be an error that is to be answered. */
+const SLICE_BYTES = 128;
 
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
@@ -57,9 +59,10 @@ export class QmpConnection {
   readonly #session: QmpSession;
   readonly #reader = new JsonReader();
   /** What was read and not yet looked at. */
-  readonly #arrived = new Fifo<Arrived>();
+  readonly #arrived = new Fifo<{ readonly bytes: Uint8Array } | { readonly fds: readonly number[] }>();
   /** With out-of-band execution: what waits for the command that runs. */
-  readonly #inBand = new Fifo<Arrived>();
+  readonly #inBand = new Fifo<Input>();
+  #turnFromMs = 0;
   #pumping = false;
   #runningInBand = false;
   #active = 0;
@@ -132,14 +135,15 @@ export class QmpConnection {
   }
 
   #data(chunk: Uint8Array): void {
-    for (const input of this.#reader.feed(chunk)) this.#arrived.push(input);
+    for (let at = 0; at < chunk.length; at += SLICE_BYTES) {
+      this.#arrived.push({ bytes: chunk.subarray(at, at + SLICE_BYTES) });
+    }
     void this.#pump();
     this.#flow();
   }
 
   #end(): void {
     this.#inputEnded = true;
-    this.#reader.end();
     void this.#pump();
   }
 
@@ -154,8 +158,12 @@ export class QmpConnection {
     else this.#socket.pause();
   }
 
-  /** True when work may go on, after having waited for room if there was none. */
+  /** True when work may go on; before that others had their turn, and there is room for more to be sent. */
   async #mayGoOn(): Promise<boolean> {
+    if (performance.now() - this.#turnFromMs > TURN_MS) {
+      await nextTurn();
+      this.#turnFromMs = performance.now();
+    }
     while (this.#congested && !this.#stopped) await this.#changed();
     return !this.#stopped;
   }
@@ -164,38 +172,42 @@ export class QmpConnection {
     return this.#closed || this.#host.draining;
   }
 
-  /** Takes what has arrived in its order: runs it, or lets it wait beside what may overtake it. */
+  /** Takes what has arrived in its order. */
   async #pump(): Promise<void> {
     if (this.#pumping) return;
     this.#pumping = true;
-    for (let turn = 1; await this.#mayGoOn(); turn++) {
-      const input = this.#arrived.shift();
-      if (input === undefined) break;
-      if (turn % COMMANDS_PER_TURN === 0) await nextTurn();
-      if (!this.#session.oob) await this.#take(input);
-      else if (this.#isUrgent(input)) {
-        // Commands that take no time are answered in their order, as they are by QEMU.
-        if (this.#active > 0) await nextTurn();
-        void this.#take(input);
-      } else {
-        this.#inBand.push(input);
-        void this.#runInBand();
-        while (this.#inBand.length >= this.#host.limits.queue && !this.#stopped) await this.#changed();
-      }
+    while (await this.#mayGoOn()) {
+      const arrived = this.#arrived.shift();
+      if (arrived === undefined) break;
+      if ('fds' in arrived) await this.#admit(arrived);
+      else for (const input of this.#reader.feed(arrived.bytes)) if (await this.#mayGoOn()) await this.#admit(input);
     }
     this.#pumping = false;
     this.#flow();
     this.#endIfDone();
   }
 
+  /** Runs an input, or lets it wait beside what may overtake it. */
+  async #admit(input: Input): Promise<void> {
+    if (!this.#session.oob) await this.#take(input);
+    else if (this.#isUrgent(input)) {
+      // Commands that take no time are answered in their order, as they are by QEMU.
+      if (this.#active > 0) await nextTurn();
+      void this.#take(input);
+    } else {
+      this.#inBand.push(input);
+      void this.#runInBand();
+      while (this.#inBand.length >= this.#host.limits.queue && !this.#stopped) await this.#changed();
+    }
+  }
+
   /** With out-of-band execution: runs the commands that wait, one after the other. */
   async #runInBand(): Promise<void> {
     if (this.#runningInBand) return;
     this.#runningInBand = true;
-    for (let turn = 1; await this.#mayGoOn(); turn++) {
+    while (await this.#mayGoOn()) {
       const input = this.#inBand.shift();
       if (input === undefined) break;
-      if (turn % COMMANDS_PER_TURN === 0) await nextTurn();
       await this.#take(input);
     }
     this.#runningInBand = false;
@@ -207,11 +219,11 @@ export class QmpConnection {
     if (this.#inputEnded && idle && !this.#stopped) this.#socket.end();
   }
 
-  #isUrgent(input: Arrived): boolean {
+  #isUrgent(input: Input): boolean {
     return !('fds' in input) && this.#session.isOutOfBand(input);
   }
 
-  async #take(input: Arrived): Promise<void> {
+  async #take(input: Input): Promise<void> {
     if ('fds' in input) this.#passedFds.replace(input.fds);
     else await this.#execute(input);
     this.#wake();

@@ -4,8 +4,8 @@ import type { QmpFigures } from '../../bench/qmp_measure.js';
 import { qmpReport } from '../../bench/qmp_report.js';
 import { quantile } from '../../bench/report.js';
 import { SCENARIOS, type Scenario } from '../../bench/scenarios.js';
-import { modelServer } from '../conformance/model_server.js';
 import { socketPath } from '../daemon/qmp/socket_path.js';
+import { modelServer } from '../helpers/model_server.js';
 
 const scenario = SCENARIOS[0] as Scenario;
 

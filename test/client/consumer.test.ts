@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
-import { modelServer } from '../conformance/model_server.js';
 import { socketPath } from '../daemon/qmp/socket_path.js';
+import { modelServer } from '../helpers/model_server.js';
 
 const run = promisify(execFile);
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));

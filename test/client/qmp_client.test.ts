@@ -4,8 +4,8 @@ import t from 'tap';
 import { parseAddress } from '../../client/address.js';
 import { QmpClient, QmpConnectionError, QmpError } from '../../client/qmp_client.js';
 import { DEFAULT_PARAMETERS } from '../../daemon/migration/parameters.js';
-import { modelServer, VERSION } from '../conformance/model_server.js';
 import { socketPath } from '../daemon/qmp/socket_path.js';
+import { modelServer, VERSION } from '../helpers/model_server.js';
 
 t.test('commands are executed, refusals are QmpErrors with class and text', async (t) => {
   const path = socketPath(t);

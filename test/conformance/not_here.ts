@@ -12,6 +12,8 @@ import { commandOf, partiesOf } from './transcript.js';
  */
 export interface NotHere {
   readonly reason: string;
+  /** Only needed for records of another host. */
+  readonly elsewhere?: boolean;
   readonly commands?: readonly string[];
   readonly sends?: string;
   readonly answers?: string;
@@ -72,7 +74,7 @@ export class NotHereList {
   faults(): string[] {
     const unused = this.#entries.flatMap(({ commands, ...entry }, i) => {
       if (commands) return commands.filter((name) => !this.#needed.has(name));
-      return this.#needed.has(this.#entries[i] as NotHere) ? [] : [JSON.stringify(entry)];
+      return entry.elsewhere || this.#needed.has(this.#entries[i] as NotHere) ? [] : [JSON.stringify(entry)];
     });
     return [...this.#stale, ...unused.map((entry) => `the list of what is not here excuses nothing by ${entry}`)];
   }

@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url';
 /** Sends to a UNIX socket with file descriptors, which Node's sockets cannot pass. */
 const FD_RELAY = fileURLToPath(new URL('../../../test/conformance/fd_relay.py', import.meta.url));
 
+const PATIENCE_MS = 5000;
+
 /** A raw connection that collects what it receives, as a latin-1 image of the bytes. */
 export class Peer {
   readonly #input: { write(bytes: Buffer): unknown; end(): unknown };
@@ -33,12 +35,22 @@ export class Peer {
     if (!('connect' in socket)) socket.stdin?.on('error', end);
   }
 
-  /** Connects; with `fds`, through a program that can pass file descriptors. */
-  static async open(path: string, { fds = false } = {}): Promise<Peer> {
+  /** Connects; with `fds`, through a program that can pass file descriptors; `paused` never reads. */
+  static async open(path: string, { fds = false, paused = false } = {}): Promise<Peer> {
     if (fds) return new Peer(spawn('python3', [FD_RELAY, path], { stdio: ['pipe', 'pipe', 'inherit'] }));
     const socket = connect({ path, allowHalfOpen: true });
     const peer = new Peer(socket);
     await new Promise<void>((resolve, reject) => socket.once('connect', resolve).once('error', reject));
+    if (paused) socket.pause();
+    return peer;
+  }
+
+  /** Opens a connection, reads the greeting and negotiates. */
+  static async negotiated(path: string, request = '{"execute":"qmp_capabilities"}\n'): Promise<Peer> {
+    const peer = await Peer.open(path);
+    await peer.lines(1);
+    peer.send(request);
+    await peer.lines(1);
     return peer;
   }
 
@@ -60,7 +72,7 @@ export class Peer {
   }
 
   /** Takes what has come once `enough` says so, the connection ends, or time is up. */
-  async take(enough: (text: string) => boolean, timeoutMs: number): Promise<string> {
+  async take(enough: (text: string) => boolean, timeoutMs = PATIENCE_MS): Promise<string> {
     const deadline = Date.now() + timeoutMs;
     while (!enough(this.#received) && !this.#ended && Date.now() < deadline) {
       await new Promise<void>((resolve) => {
@@ -74,6 +86,17 @@ export class Peer {
     const text = this.#received;
     this.#received = '';
     return text;
+  }
+
+  /** Takes what has come once it has that many lines. */
+  lines(count: number): Promise<string> {
+    return this.take((text) => text.split('\r\n').length > count);
+  }
+
+  /** Half-closes and takes the rest. */
+  finish(): Promise<string> {
+    this.end();
+    return this.take(() => false);
   }
 
   /** Takes what has come once nothing came for a while. */

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Peer } from './peer.js';
+import type { ServerProcess } from './server_process.js';
 import { linesOf, Stage } from './stage.js';
 import { commandOf, ofParty, partiesOf, type Step, type Transcript } from './transcript.js';
 
@@ -7,6 +8,8 @@ import { commandOf, ofParty, partiesOf, type Step, type Transcript } from './tra
 const APART_MS = 10;
 /** How long nothing may come before what differs is looked at. */
 const SETTLE_MS = 150;
+/** How long a server that closed its connections may take to end. */
+const ENDS_MS = 60;
 /** How often a query is repeated whose answer is not yet as it should be. */
 const RETRY_MS = 50;
 /** An event that is limited to one a second has stopped coming when it did not for so long. */
@@ -128,9 +131,15 @@ async function playEnd(stage: Stage, transcript: Transcript, patienceMs: number)
     if (exit !== undefined) {
       const code = await Promise.race([server.exited, delay(patienceMs, 'still running')]);
       if (code !== exit) faults.push(`${party}: exit code ${exit} was expected, it is ${code}`);
-    } else if (!closed && server.ended) faults.push(`${party}: the server ended with ${await server.exited}`);
+    } else if (!closed && (await endsSoon(server)))
+      faults.push(`${party}: the server ended with ${await server.exited}`);
   }
   return faults;
+}
+
+/** Whether a server that should go on ends. */
+function endsSoon(server: ServerProcess): Promise<boolean> {
+  return Promise.race([server.exited.then(() => true), delay(ENDS_MS, false)]);
 }
 
 /** The lines in the order of `expected`, if they are the same ones. */

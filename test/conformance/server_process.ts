@@ -70,6 +70,10 @@ export class ServerProcess {
     return this.#stderr;
   }
 
+  get pid(): number {
+    return this.#child.pid as number;
+  }
+
   get ended(): boolean {
     return this.#ended;
   }

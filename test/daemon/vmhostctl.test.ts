@@ -2,7 +2,7 @@ import { createServer } from 'node:net';
 import t from 'tap';
 import { genericError } from '../../protocol/qmp_errors.js';
 import { rawServer } from '../client/raw_server.js';
-import { modelServer } from '../conformance/model_server.js';
+import { modelServer } from '../helpers/model_server.js';
 import { CtlProcess, vmhostctl } from './ctl/ctl_process.js';
 import { socketPath } from './qmp/socket_path.js';
 

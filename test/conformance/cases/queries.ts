@@ -206,6 +206,8 @@ const OTHERS = [
   command('pmemsave', { val: 0, size: 4096, filename: '/nonexistent/x' }),
   command('pmemsave', { val: 0, size: 4096, filename: '/dev/null' }),
   command('query-cpu-model-expansion', { type: 'static', model: { name: 'nope' } }),
+  command('query-cpu-model-expansion', { type: 'static', model: { name: 'qemu64' } }),
+  command('query-stats', { target: 'vm' }),
   command('query-cpu-model-expansion', { type: 'nope', model: { name: 'qemu64' } }),
   command('query-stats', { target: 'nope' }),
   command('query-stats', { target: 'vm', providers: [{ provider: 'kvm', names: ['nope'] }] }),

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { modelServer } from '../../conformance/model_server.js';
 import { within } from '../../helpers/daemons.js';
+import { modelServer } from '../../helpers/model_server.js';
 import { socketPath } from '../qmp/socket_path.js';
 import { VMHOSTCTL } from './ctl_process.js';
 

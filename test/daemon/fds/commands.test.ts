@@ -4,8 +4,8 @@ import t from 'tap';
 import { fdCommands } from '../../../daemon/commands/fds.js';
 import type { CommandTargets } from '../../../daemon/commands/targets.js';
 import { FdSets } from '../../../daemon/fds/fd_sets.js';
-import { modelServer } from '../../conformance/model_server.js';
 import { FdClient } from '../../helpers/fd_client.js';
+import { modelServer } from '../../helpers/model_server.js';
 import { socketPath } from '../qmp/socket_path.js';
 
 const NO_FD = 'No file descriptor supplied via SCM_RIGHTS';

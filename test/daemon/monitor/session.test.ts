@@ -4,8 +4,8 @@ import { connect, createServer, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { MonitorSessions } from '../../../daemon/monitor/session.js';
 import type { CommandHandlers } from '../../../daemon/qmp/server.js';
-import { SILENT } from '../../conformance/model_server.js';
 import { within } from '../../helpers/daemons.js';
+import { SILENT } from '../../helpers/model_server.js';
 import { socketPath } from '../qmp/socket_path.js';
 import { modelMonitor } from './model.js';
 

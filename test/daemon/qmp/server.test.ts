@@ -4,8 +4,9 @@ import { connect, createServer } from 'node:net';
 import t from 'tap';
 import { QmpServer } from '../../../daemon/qmp/server.js';
 import { genericError } from '../../../protocol/qmp_errors.js';
-import { modelServer, SILENT, VERSION } from '../../conformance/model_server.js';
-import { normalise, Peer } from '../../conformance/runner.js';
+import { mask } from '../../conformance/mask.js';
+import { Peer } from '../../conformance/peer.js';
+import { modelServer, SILENT, VERSION } from '../../helpers/model_server.js';
 import { socketPath } from './socket_path.js';
 
 const STOP_EVENT = '{"timestamp": {"seconds": 0, "microseconds": 0}, "event": "STOP"}\r\n';
@@ -31,8 +32,8 @@ t.test(
     const silent = await Peer.open(path);
     await silent.lines(1);
     a.send('{"execute":"stop","id":"a"}');
-    t.equal(normalise(await a.lines(2)), `${STOP_EVENT}{"return": {}, "id": "a"}\r\n`);
-    t.equal(normalise(await b.lines(1)), STOP_EVENT);
+    t.equal(mask(await a.lines(2)), `${STOP_EVENT}{"return": {}, "id": "a"}\r\n`);
+    t.equal(mask(await b.lines(1)), STOP_EVENT);
     silent.send('{"execute":"query-status"}');
     t.match(await silent.finish(), /^\{"error": .*Expecting capabilities negotiation.*\}\r\n$/, 'and no event');
     b.send('{"execute":"query-status"}');
@@ -135,7 +136,7 @@ t.test('quit is answered, later commands are not, and then the connection ends',
   await server.listen({ kind: 'unix', path });
   const peer = await Peer.negotiated(path);
   peer.send('{"execute":"quit"}{"execute":"query-name","id":2}');
-  const [event, reply, rest] = normalise(await peer.take(() => false)).split('\r\n');
+  const [event, reply, rest] = mask(await peer.take(() => false)).split('\r\n');
   t.match(event, /"SHUTDOWN", "data": \{"guest": false, "reason": "host-qmp-quit"\}/);
   t.equal(reply, '{"return": {}}');
   t.equal(rest, '');
