@@ -276,7 +276,7 @@ export function migrationCases(): Transcript[] {
     ]),
     pair('exec-source', [
       ['dst', EVENTS],
-      ['dst', command('migrate-incoming', { uri: 'exec:cat @TMP@/mig.stream' })],
+      ['dst', command('migrate-incoming', { uri: 'exec:sleep 5' })],
       ...ASK.map((send) => ['dst', send] as const),
     ]),
     pair('file-by-exec', [
