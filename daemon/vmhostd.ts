@@ -30,8 +30,13 @@ for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
   });
 }
 
+/** Longest time that a timer can take. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 /** Runs the daemon to its end. @returns the exit code */
 async function run(options: DaemonOptions): Promise<number> {
+  // A daemon without vCPUs and without a socket has nothing that would keep Node's loop going, and it ends by a signal only.
+  setInterval(() => undefined, MAX_TIMER_MS);
   // A signal that comes while the daemon starts counts as soon as it has.
   const signalled = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, resolve);

@@ -53,7 +53,7 @@ function socketAddress(args: KeyValues): SocketAddress {
   const fd = args.take('fd');
   const host = args.take('host');
   if ([path, fd, host].filter((given) => given !== undefined).length > 1) {
-    throw new UsageError(`${args.option}: None or one of 'path', 'fd' and 'host' option required.`);
+    throw new UsageError(`${args.option}: None or one of 'path', 'fd' and 'host' option required`);
   }
   if (path !== undefined) return { kind: 'unix', path };
   if (fd !== undefined) return { kind: 'fd', fd: parseNumber(`${args.option} fd`, fd, 3, MAX_FD) };

@@ -34,9 +34,9 @@ export function checkChardevs(draft: Draft): void {
     if (used.has(id)) throw new UsageError(`${option}: chardev "${id}" is already in use`);
     used.add(id);
   }
-  if (draft.chardevs.filter(({ backend }) => backend.kind === 'stdio').length > 1) {
-    throw new UsageError('-chardev: cannot use stdio by multiple character devices');
-  }
+  const onStdio = draft.chardevs.filter(({ backend }) => backend.kind === 'stdio').length;
+  if (onStdio > 1) throw new UsageError('-chardev: cannot use stdio by multiple character devices');
+  if (onStdio && draft.daemonize) throw new UsageError('-chardev: cannot use stdio with -daemonize');
 }
 
 export const monitorOptions: OptionSpecs = {

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { closeSync, existsSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { QmpClient } from '../../../client/qmp_client.js';
 import { listenOn } from '../../../kvm/sockets.js';
@@ -103,6 +104,18 @@ t.test('QMP over standard input and output goes on after the end of its input', 
   const last = until(out, /SHUTDOWN/);
   daemon.child.kill('SIGTERM');
   t.match(await last, /"event": "SHUTDOWN"/, 'events are still written');
+  t.equal(await daemon.exited, 0);
+});
+
+t.test('a daemon with neither vCPUs nor sockets stays until a signal', async (t) => {
+  const daemon = new DaemonProcess(t, [...MACHINE_NONE, '-monitor', 'stdio', '-qmp', 'null']);
+  const out = daemon.child.stdout as NodeJS.ReadableStream;
+  const answered = until(out, /VM status: .*\(qemu\) $/s);
+  daemon.child.stdin?.end('info status\n');
+  await answered;
+  // Longer than Node takes to end where nothing is left to wait for.
+  t.equal(await Promise.race([daemon.exited, delay(500, 'still there')]), 'still there');
+  daemon.child.kill('SIGTERM');
   t.equal(await daemon.exited, 0);
 });
 

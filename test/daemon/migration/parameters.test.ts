@@ -124,6 +124,9 @@ t.test('parameters are kept exactly, and a bad one leaves all as they were', { s
 t.test('what there is nothing for here answers as a QEMU that has nothing for it', { skip }, async (t) => {
   const { qmp } = await TestDaemon.start(t);
   await qmp.execute('announce-self', { initial: 50, max: 550, rounds: 5, step: 50 });
+  await t.rejects(qmp.execute('announce-self', { initial: 2n ** 63n, max: 550, rounds: 5, step: 50 }), {
+    message: "Invalid parameter type for 'initial', expected: integer",
+  });
   await qmp.execute('cancel-vcpu-dirty-limit');
   t.same(await qmp.execute('query-vcpu-dirty-limit'), []);
   const refusals: [() => Promise<unknown>, string][] = [
