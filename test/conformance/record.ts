@@ -49,21 +49,24 @@ async function recordTogether(transcripts: readonly Transcript[]): Promise<Trans
 
 async function recordStep(stage: Stage, transcript: Transcript, step: Step): Promise<Step> {
   const peer = await stage.begin(transcript, step);
-  const recv = step.hurry ? '' : replyAfterSetup(stage.seen(await everything(peer, step)));
+  const recv = step.hurry ? '' : replyInPlace(stage.seen(await everything(peer, step)));
   if (step.close) stage.leave(transcript, step);
   const { settleMs, ...rest } = step;
   return { ...rest, recv };
 }
 
 /**
- * A migration's thread runs beside the reply to `migrate`, which may be anywhere among its first events: it is put where
- * it mostly is.
+ * A migration's thread runs beside the reply to `migrate` or `migrate-continue`, which may be anywhere among its events: it
+ * is put where it mostly is.
  */
-function replyAfterSetup(recv: string): string {
+function replyInPlace(recv: string): string {
   const lines = recv.split('\r\n');
   const at = lines.indexOf('{"return": {}}');
   if (at > 0 && lines[0]?.includes('"MIGRATION", "data": {"status": "setup"}')) {
     lines.splice(1, 0, ...lines.splice(at, 1));
+  }
+  if (at === 1 && lines[0]?.includes('"MIGRATION", "data": {"status": "device"}')) {
+    lines.unshift(...lines.splice(at, 1));
   }
   return lines.join('\r\n');
 }
