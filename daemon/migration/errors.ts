@@ -33,3 +33,8 @@ export function describeFailure(stage: MigrationStage, reason: string): string {
   if (stage === 'connect' || /^Unable to write to (file|command): /.test(shown)) return shown;
   return `Migration failed in stage '${stage}': ${shown}`;
 }
+
+/** A connection that was refused, in QEMU's words. @param target as the user named it */
+export function connectFailure(target: string, reason: string): string {
+  return `Failed to connect to '${target}': ${reason}`;
+}

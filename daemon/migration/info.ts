@@ -95,11 +95,12 @@ export function bufferInfo({ budget }: SharedProgress): MplmInfo['buffer'] {
 function mplmInfo(migration: Outgoing): MplmInfo {
   const { mplm, progress, breakdown } = migration;
   const figure = (index: number) => progress.figures[index] as number;
+  const epochStartMs = figure(FIGURE.EPOCH_START_MS); // 0: the first one has not begun
   return {
     policy: mplm.enable ? 'mplm' : 'precopy',
     stage: migration.status === 'active' ? (MIGRATION_STAGES[figure(FIGURE.STAGE)] ?? 'live') : migration.status,
     epoch: figure(FIGURE.EPOCH),
-    ...(migration.active ? { 'epoch-elapsed': ms(nowMs() - figure(FIGURE.EPOCH_START_MS)) } : {}),
+    ...(migration.active ? { 'epoch-elapsed': ms(epochStartMs === 0 ? 0 : nowMs() - epochStartMs) } : {}),
     'non-dirty-pages': figure(FIGURE.NON_DIRTY_PAGES),
     'dirty-pages': figure(FIGURE.DIRTY_PAGES),
     extended: figure(FIGURE.EXTENDED) === 1,

@@ -4,7 +4,7 @@ import type { MigrationStatus } from '../../schemas/generated/qmp.js';
 import type { Lifecycle } from '../lifecycle/lifecycle.js';
 import type { DaemonLog } from '../log.js';
 import type { Machine } from '../machine/machine.js';
-import { describeFailure } from './errors.js';
+import { connectFailure, describeFailure } from './errors.js';
 import { machineDescription } from './machine_description.js';
 import type { DowntimeBreakdown, OutgoingData, OutgoingMessage, ToOutgoing } from './messages.js';
 import type { ParameterValues } from './parameters.js';
@@ -303,7 +303,7 @@ export class Outgoing {
     const target = this.#transport?.target;
     this.errorDesc =
       message.stage === 'connect' && target !== undefined
-        ? `Failed to connect to '${target}': ${message.cause}`
+        ? connectFailure(target, message.cause)
         : describeFailure(message.stage, message.cause);
     this.#close('failed', nowMs());
   }

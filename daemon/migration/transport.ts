@@ -6,8 +6,9 @@ import { closeFd } from '../../kvm/memory.js';
 import { createPipe } from '../../kvm/pipes.js';
 import { type SocketAddress, shutdownSocket, startConnect } from '../../kvm/sockets.js';
 import { genericError } from '../../protocol/qmp_errors.js';
+import { connectFailure } from './errors.js';
 import type { StreamFds } from './stream_link.js';
-import { type MigrationAddress, resolveMigrationAddress } from './uri.js';
+import { type MigrationAddress, resolveMigrationAddress, type TcpAddress } from './uri.js';
 
 /** What the migration's thread works with. */
 export type LinkData =
@@ -164,7 +165,8 @@ export function outgoingTransport(
     default:
       return async () => {
         const to = await resolveMigrationAddress(address, false);
-        const target = to.kind === 'unix' ? to.path : `${to.host}:${to.port}`;
+        // The name as it was given, not what it resolved to.
+        const target = to.kind === 'unix' ? to.path : `${(address as TcpAddress).host}:${to.port}`;
         return new SocketTransport(connecting(to, target), { tcp: to.kind === 'tcp', connecting: true, target });
       };
   }
@@ -176,7 +178,7 @@ function connecting(to: SocketAddress, target: string): number {
     return startConnect(to);
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
-    throw new Error(`Failed to connect to '${target}': ${strerror(error.errno)}`, { cause: error });
+    throw new Error(connectFailure(target, strerror(error.errno)), { cause: error });
   }
 }
 

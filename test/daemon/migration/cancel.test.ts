@@ -60,6 +60,8 @@ t.test('a migration whose connect hangs is cancelled', { skip }, async (t) => {
   }
   await source.qmp.execute('migrate', { uri });
   t.same(await source.qmp.execute('query-migrate'), { status: 'setup' });
+  const [, cancelling] = await Promise.all([source.qmp.execute('migrate_cancel'), source.qmp.execute('query-migrate')]);
+  t.match(cancelling, { status: 'cancelling', mplm: { 'epoch-elapsed': 0 } }, 'no epoch has begun');
   await cancels(t, source);
   await movesAfterAll(t, source);
 });

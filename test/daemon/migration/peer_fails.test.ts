@@ -29,6 +29,17 @@ async function recovers(t: Test, source: TestDaemon, stage: RegExp, lose: () => 
   await source.nextLine(/^HB /);
 }
 
+t.test('a connection that is refused is told by the name that was given', { skip }, async (t) => {
+  const source = await TestDaemon.source(t, 'fill=1');
+  for (const [uri, cause] of [
+    ['unix:/nonexistent/socket', "Failed to connect to '/nonexistent/socket': No such file or directory"],
+    [`unix:${source.dir}`, `Failed to connect to '${source.dir}': Connection refused`],
+    ['tcp:localhost:1', "Failed to connect to 'localhost:1': Connection refused"],
+  ] as const) {
+    t.same(await migrate(source, uri), { status: 'failed', 'error-desc': cause });
+  }
+});
+
 t.test('a destination killed in the handshake leaves the source running', { skip }, async (t) => {
   const source = await TestDaemon.source(t, 'fill=8 ws=1 rate=500 hb=50');
   for (const uri of ['tcp:127.0.0.1:0', undefined]) {
