@@ -190,7 +190,7 @@ export class Daemon {
     if (pidfile !== undefined) this.#pidfile = Pidfile.create(pidfile);
     await Promise.race([this.#chardevs.waited(this.#say), interrupted]);
     if (incoming === undefined) await this.#lifecycle.start(paused);
-    else if (incoming !== 'defer') await this.#migrations.receive(incoming, () => undefined);
+    else if (incoming !== 'defer') await this.#migrations.receive(incoming);
     this.#server.serve();
   }
 

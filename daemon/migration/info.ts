@@ -47,9 +47,13 @@ export function incomingInfo(migration: Incoming): MigrationInfo {
   if (migration.status === 'failed') {
     return { status: 'failed', 'error-desc': migration.errorDesc ?? 'no cause given' };
   }
-  const { listener } = migration;
-  if (!listener) return {};
-  return { 'socket-address': [listener.address, ...(listener.also ? [listener.also] : [])].map(socketAddress) };
+  const { listener, status } = migration;
+  return {
+    ...(status === undefined ? {} : { status }),
+    ...(listener
+      ? { 'socket-address': [listener.address, ...(listener.also ? [listener.also] : [])].map(socketAddress) }
+      : {}),
+  };
 }
 
 function socketAddress(address: ListenAddress): SocketAddress {

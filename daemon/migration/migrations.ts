@@ -168,7 +168,7 @@ export class Migrations {
    * QMP `migrate-incoming`, and `-incoming URI`: returns once it listens.
    * @throws QmpError in QEMU's words
    */
-  async receive(uri: string, takeFd: TakeFd): Promise<void> {
+  async receive(uri: string, takeFd?: TakeFd): Promise<void> {
     const { lifecycle, log, uuid } = this.#options;
     if (!this.#options.incoming) throw genericError("'-incoming' was not specified on the command line");
     if (this.#incoming || this.#incomingStarting) throw genericError('The incoming migration has already been started');

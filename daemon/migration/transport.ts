@@ -206,14 +206,18 @@ function fstatOf(fd: number): Stats | undefined {
   }
 }
 
-/** What `migrate-incoming` and `-incoming` open of an fd or a command. @throws QmpError in QEMU's words */
+/**
+ * What `migrate-incoming` and `-incoming` open of an fd or a command.
+ * @param takeFd of the client; undefined on the command line, where no fd has a name yet
+ * @throws QmpError in QEMU's words
+ */
 export function incomingTransport(
   address: Extract<MigrationAddress, { kind: 'fd' | 'exec' }>,
-  takeFd: TakeFd,
+  takeFd: TakeFd | undefined,
 ): Transport {
   if (address.kind === 'exec') return new ExecTransport(address.command, { input: true, output: true });
   const { name } = address;
-  if (!/^\d/.test(name)) return passedFd(name, takeFd(name), 'in');
+  if (takeFd && !/^\d/.test(name)) return passedFd(name, takeFd(name), 'in');
   return passedFd(name, inheritedFd(name), 'in');
 }
 

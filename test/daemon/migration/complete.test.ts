@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import t from 'tap';
 import { noKvm, TestDaemon } from '../../helpers/daemons.js';
 import { consecutive, heartbeats, migrate, mplm } from '../../helpers/migration.js';
@@ -35,6 +36,16 @@ for (const transport of ['tcp', 'unix'] as const) {
     });
   }
 }
+
+t.test('a destination is active, and still says where it listens, once a source is there', { skip }, async (t) => {
+  const { daemon: destination, uri } = await TestDaemon.destination(t);
+  const listening = await destination.qmp.execute('query-migrate');
+  t.notOk('status' in listening);
+  const source = connect(uri.slice('unix:'.length));
+  t.teardown(() => source.destroy());
+  await destination.event('MIGRATION', ({ data }) => data.status === 'active');
+  t.same(await destination.qmp.execute('query-migrate'), { status: 'active', ...listening });
+});
 
 t.test('the events of a migration come in QEMU’s order on both sides', { skip }, async (t) => {
   const [source, { daemon: destination, uri }] = await Promise.all([

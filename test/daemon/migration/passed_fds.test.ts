@@ -3,6 +3,7 @@ import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { incomingTransport } from '../../../daemon/migration/transport.js';
 import { createPipe } from '../../../kvm/pipes.js';
 import { acceptFrom, listenOn, startConnect } from '../../../kvm/sockets.js';
 import { noKvm, TestDaemon } from '../../helpers/daemons.js';
@@ -138,4 +139,9 @@ t.test('an fd that nobody passed is refused, and the migration has failed of tha
   ] as const) {
     await t.rejects(destination.qmp.execute('migrate-incoming', { uri }), { message: text });
   }
+  t.throws(
+    () => incomingTransport({ kind: 'fd', name: 'nofd' }, undefined),
+    { message: "Invalid file descriptor number 'nofd'" },
+    'on the command line there are no names',
+  );
 });
