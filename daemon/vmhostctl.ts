@@ -61,8 +61,11 @@ function exitCode(error: unknown): number {
   return error instanceof Interrupted ? INTERRUPTED : FAILED;
 }
 
-// Nobody reads any more, as in `vmhostctl events --follow | head`.
-process.stdout.on('error', () => process.exit(FAILED));
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // Nobody reads any more, as in `vmhostctl events --follow | head`: there is nothing to say. A full disk is to be known.
+  if (error.code !== 'EPIPE') terminal.note(`the output cannot be written: ${error.message}`);
+  process.exit(FAILED);
+});
 try {
   process.exitCode = await main(parseCtlOptions(process.argv.slice(2), process.env));
 } catch (error) {

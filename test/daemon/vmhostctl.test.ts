@@ -1,9 +1,10 @@
+import { spawnSync } from 'node:child_process';
 import { createServer } from 'node:net';
 import t from 'tap';
 import { genericError } from '../../protocol/qmp_errors.js';
 import { rawServer } from '../client/raw_server.js';
 import { modelServer } from '../helpers/model_server.js';
-import { CtlProcess, vmhostctl } from './ctl/ctl_process.js';
+import { CtlProcess, VMHOSTCTL, vmhostctl } from './ctl/ctl_process.js';
 import { socketPath } from './qmp/socket_path.js';
 
 t.test('prints what a command returns, and fails with the text of a refusal', async (t) => {
@@ -46,6 +47,19 @@ t.test('explains itself and its commands, and wrong usage', async (t) => {
   t.match(await vmhostctl('-t', 'x', 'stop'), { code: 2, stderr: /--timeout: 'x' is no number of seconds/ });
   t.match(await vmhostctl('--nope'), { code: 2, stderr: /--nope/ });
   t.match(await vmhostctl('--help', 'nope'), { code: 2, stderr: /there is no command 'nope'/ });
+});
+
+t.test('output that a full disk does not take is told; a reader that is gone is not', (t) => {
+  const run = (output: string) =>
+    spawnSync('bash', ['-c', `"$0" "$1" --help ${output}`, process.execPath, VMHOSTCTL], {
+      encoding: 'utf8',
+    });
+  t.match(run('>/dev/full'), {
+    status: 1,
+    stderr: /^vmhostctl: the output cannot be written: ENOSPC: no space left on device, write\n$/,
+  });
+  t.match(run('| true'), { stderr: '' });
+  t.end();
 });
 
 t.test('the socket may come from the environment; output may be one line, and integers are exact', async (t) => {
