@@ -1,6 +1,8 @@
 import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js';
 import type { SchemaNode } from '../schemas/generated/qmp.js';
-import { isJsonObject, type JsonObject, type JsonValue } from './json_value.js';
+import { glibHashOrder } from './glib_hash_order.js';
+import { isJsonObject, type JsonObject, type JsonValue, memberNames } from './json_value.js';
+import { qdictOrder } from './json_writer.js';
 import { genericError, type QmpError, texts } from './qmp_errors.js';
 import { branchFor, kindOf, kindOfNode, memberOf, resolve } from './schema_walk.js';
 
@@ -190,7 +192,7 @@ function refusal(schema: SchemaNode, args: JsonObject, error: ErrorObject): QmpE
     case 'required':
       return genericError(texts.missing(member(error.params.missingProperty)));
     case 'additionalProperties':
-      return genericError(texts.unexpected(member(error.params.additionalProperty)));
+      return genericError(texts.unexpected(member(firstUnexpected(node, value as JsonObject))));
     case 'enum':
       // The name alone, without its path; an item of a list has none, and C prints that as null.
       return genericError(texts.notAccepted(name, String(value)));
@@ -212,6 +214,12 @@ function refusal(schema: SchemaNode, args: JsonObject, error: ErrorObject): QmpE
     default:
       return genericError(`Parameter '${path}' is not valid: ${error.message}`);
   }
+}
+
+/** QEMU keeps an object's members in a hash table, and tells of the first left in it (qapi/qobject-input-visitor.c). */
+function firstUnexpected(node: SchemaNode, value: JsonObject): string {
+  const members = glibHashOrder(qdictOrder(memberNames(value)));
+  return members.find((name) => memberOf(node, value, name) === undefined) as string;
 }
 
 function rangeText({ minimum, maximum }: SchemaNode): string {

@@ -51,6 +51,18 @@ t.test('refusals are those of QEMU 7.2', async (t) => {
   t.equal(command('query-status')('{"__proto__":1}'), "Parameter '__proto__' is unexpected");
 });
 
+t.test('of several unexpected members, the one that QEMU’s hash table has first is told', (t) => {
+  const status = (...names: string[]) =>
+    command('query-status')(JSON.stringify(Object.fromEntries(names.map((name) => [name, 1]))));
+  t.equal(status('foo', 'b', 'bar'), "Parameter 'b' is unexpected");
+  t.equal(status('q', 'zzz'), "Parameter 'zzz' is unexpected");
+  t.equal(status('uri', 'zzz', 'foo-bar', 'x', 'guest'), "Parameter 'guest' is unexpected");
+  const yank = (members: object) => command('yank')(JSON.stringify({ instances: [members] }));
+  t.equal(yank({ a: 1, type: 'migration', b: 1 }), "Parameter 'instances[0].b' is unexpected");
+  t.equal(yank({ type: 'migration', extra: 1, z: 1, q: 1 }), "Parameter 'instances[0].z' is unexpected");
+  t.end();
+});
+
 t.test('the first offence counts: members in schema order, unexpected ones last, ranges after all', async (t) => {
   const mplm = command('set-mplm-migration');
   t.equal(mplm('{"foo":1,"dirtypercents":0}'), "Parameter 'enable' is missing");
