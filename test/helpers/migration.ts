@@ -134,3 +134,19 @@ export async function movesAfterAll(t: Test, source: TestDaemon): Promise<void> 
   const beats = heartbeats(source, destination);
   t.same(beats, consecutive(beats), 'no heartbeat is lost or comes twice');
 }
+
+/** From the loss of the destination to a source that runs and says why. */
+const RECOVERY_MS = 1000;
+
+/** `lose` takes the destination away: the source runs within a second, and says in which stage that was. */
+export async function recovers(t: Test, source: TestDaemon, stage: RegExp, lose: () => void): Promise<void> {
+  const end = ended(source);
+  const lostMs = Date.now();
+  lose();
+  const info = await end;
+  t.equal(await source.status(), 'running');
+  t.ok(Date.now() - lostMs < RECOVERY_MS, `it runs after ${Date.now() - lostMs} ms`);
+  t.equal(info.status, 'failed');
+  t.match(info['error-desc'], stage);
+  await source.nextLine(/^HB /);
+}

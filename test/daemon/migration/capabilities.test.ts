@@ -41,7 +41,7 @@ t.test('pause-before-switchover: the guest stands still until migrate-continue',
     message: 'Migration not in expected state: pre-switchover',
   });
   await t.rejects(source.qmp.execute('cont'), { message: 'Migration is not finalized yet' });
-  t.same(await source.qmp.execute('query-yank'), [{ type: 'migration' }]);
+  t.equal((await source.qmp.execute('query-yank'))[0]?.type, 'migration');
   const to = source.events.length;
   await source.qmp.execute('migrate-continue', { state: 'pre-switchover' });
   await status(source, 'completed', to);
