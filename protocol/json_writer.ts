@@ -11,78 +11,82 @@ export interface WriteOptions {
 
 /** Encodes a value as QEMU 7.2 does: ASCII only, members in QDict order. There is no line end after it. */
 export function encodeJson(value: unknown, { pretty = false }: WriteOptions = {}): string {
-  const parts: string[] = [];
-  write(value, pretty ? '\r\n' : undefined, parts);
-  return parts.join('');
+  return encode(value, pretty ? '\r\n' : undefined);
 }
 
-/** Writes `value`; `newline` is the line end and indentation of pretty output, undefined for compact output. */
-function write(value: unknown, newline: string | undefined, parts: string[]): void {
-  if (value === null) parts.push('null');
-  else if (typeof value === 'string') parts.push(encodeString(value));
-  else if (typeof value === 'boolean') parts.push(value ? 'true' : 'false');
-  else if (typeof value === 'bigint') parts.push(value.toString());
-  else if (typeof value === 'number') parts.push(encodeNumber(value));
-  else if (Array.isArray(value))
-    writeItems('[', ']', value, newline, parts, (item, inner) => write(item, inner, parts));
-  else if (isJsonObject(value)) {
-    const object: { [name: string]: unknown } = value;
-    const names = qdictOrder(memberNames(object).filter((name) => object[name] !== undefined));
-    writeItems('{', '}', names, newline, parts, (name, inner) => {
-      parts.push(encodeString(name), ': ');
-      write(object[name], inner, parts);
-    });
-  } else throw new TypeError(`a value of type ${typeof value} has no JSON form`);
-}
-
-function writeItems<T>(
-  open: string,
-  close: string,
-  items: readonly T[],
-  newline: string | undefined,
-  parts: string[],
-  item: (item: T, newline: string | undefined) => void,
-): void {
-  parts.push(open);
+/** Encodes `value`; `newline` is the line end and indentation of pretty output, undefined for compact output. */
+function encode(value: unknown, newline: string | undefined): string {
+  if (value === null) return 'null';
+  if (typeof value === 'string') return encodeString(value);
+  if (typeof value === 'boolean') return value ? 'true' : 'false';
+  if (typeof value === 'bigint') return value.toString();
+  if (typeof value === 'number') return encodeNumber(value);
   const inner = newline === undefined ? undefined : `${newline}    `;
-  let first = true;
-  for (const each of items) {
-    if (!first) parts.push(inner === undefined ? ', ' : ',');
-    if (inner !== undefined) parts.push(inner);
-    first = false;
-    item(each, inner);
+  const separator = inner === undefined ? ', ' : `,${inner}`;
+  // Every query's reply comes through here: what is left behind for the garbage collector is kept small.
+  let text = '';
+  if (Array.isArray(value)) {
+    for (const item of value) text += (text === '' ? (inner ?? '') : separator) + encode(item, inner);
+    // Pretty output breaks the line even in an empty container.
+    return `[${text}${newline ?? ''}]`;
   }
-  // Pretty output breaks the line even in an empty container.
-  if (newline !== undefined) parts.push(newline);
-  parts.push(close);
+  if (!isJsonObject(value)) throw new TypeError(`a value of type ${typeof value} has no JSON form`);
+  const object: { [name: string]: unknown } = value;
+  for (const name of qdictOrder(memberNames(object))) {
+    const member = object[name];
+    if (member === undefined) continue;
+    text += `${text === '' ? (inner ?? '') : separator}${nameEntry(name).text}: ${encode(member, inner)}`;
+  }
+  return `{${text}${newline ?? ''}}`;
 }
 
 const BUCKETS = 512;
 
 /** Names in the order QEMU walks a QDict: by bucket, and in a bucket the latest insertion first (qobject/qdict.c). */
 export function qdictOrder(names: readonly string[]): string[] {
-  if (names.length < 2) return [...names];
-  return names
-    .map((name, index) => ({ name, index, bucket: qdictBucket(name) }))
-    .sort((a, b) => a.bucket - b.bucket || b.index - a.index)
-    .map(({ name }) => name);
+  if (names.length > MAX_INSERTED) {
+    return names.toReversed().sort((a, b) => qdictBucket(a) - qdictBucket(b));
+  }
+  const ordered: string[] = [];
+  for (const name of names) {
+    const bucket = qdictBucket(name);
+    let at = ordered.length;
+    for (; at > 0 && qdictBucket(ordered[at - 1] as string) >= bucket; at--) ordered[at] = ordered[at - 1] as string;
+    ordered[at] = name;
+  }
+  return ordered;
 }
+
+/** Members up to which insertion, whose cost grows with their square, is the cheaper way. */
+const MAX_INSERTED = 64;
 
 const utf8 = new TextEncoder();
 
-/** Buckets already computed. Bounded, since clients may invent names in an `id`. */
-const buckets = new Map<string, number>();
-const MAX_BUCKETS = 4096;
+interface NameEntry {
+  /** The bucket of a QDict that the name falls into. */
+  readonly bucket: number;
+  /** The name as JSON text. */
+  readonly text: string;
+}
+
+/** Names that came before. Bounded, since clients may invent names in an `id`. */
+const entries = new Map<string, NameEntry>();
+const MAX_ENTRIES = 4096;
 const MAX_NAME = 64;
 
-/** The bucket of a name. The schemas' names come again and again, so each is hashed once. */
-export function qdictBucket(name: string): number {
-  let bucket = buckets.get(name);
-  if (bucket === undefined) {
-    bucket = hashName(name);
-    if (buckets.size < MAX_BUCKETS && name.length <= MAX_NAME) buckets.set(name, bucket);
+/** The schemas' names come again and again, so each is hashed and encoded once. */
+function nameEntry(name: string): NameEntry {
+  let entry = entries.get(name);
+  if (entry === undefined) {
+    entry = { bucket: hashName(name), text: encodeString(name) };
+    if (entries.size < MAX_ENTRIES && name.length <= MAX_NAME) entries.set(name, entry);
   }
-  return bucket;
+  return entry;
+}
+
+/** The bucket of a name. */
+export function qdictBucket(name: string): number {
+  return nameEntry(name).bucket;
 }
 
 /** The hash function of the trivial database (tdb), over modified UTF-8. */

@@ -3,10 +3,19 @@ import { type SchemaNode, TYPES } from '../schemas/generated/qmp.js';
 
 const REF = /^\.\.\/types\/(.+)\.json$/;
 
+/** Where references lead; each is followed once, for every query's reply is walked along its schema. */
+const targets = new Map<string, SchemaNode>();
+
 /** Follows a reference to a named type. */
 export function resolve(node: SchemaNode): SchemaNode {
-  const name = node.$ref && REF.exec(node.$ref)?.[1];
-  return name ? resolve(TYPES[name] as SchemaNode) : node;
+  if (node.$ref === undefined) return node;
+  let target = targets.get(node.$ref);
+  if (target === undefined) {
+    const name = REF.exec(node.$ref)?.[1];
+    target = name === undefined ? node : resolve(TYPES[name] as SchemaNode);
+    targets.set(node.$ref, target);
+  }
+  return target;
 }
 
 /** The kinds of JSON values that an alternate tells apart (QEMU's QType). */
@@ -44,8 +53,8 @@ export function variantFor({ 'x-discriminator': tag, 'x-variants': variants }: S
 
 /** The schema of an object's member, or undefined when it has none of that name. */
 export function memberOf(node: SchemaNode, value: object, name: string): SchemaNode | undefined {
-  for (const { properties } of [node, variantFor(node, value) ?? {}]) {
-    if (properties && Object.hasOwn(properties, name)) return properties[name];
-  }
-  return undefined;
+  const { properties } = node;
+  if (properties && Object.hasOwn(properties, name)) return properties[name];
+  const more = variantFor(node, value)?.properties;
+  return more && Object.hasOwn(more, name) ? more[name] : undefined;
 }
