@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { QmpClient } from '../client/qmp_client.js';
 import { VmProcess } from '../demo/vm_process.js';
-import { HEARTBEAT_MS, type Scenario } from './scenarios.js';
+import type { Scenario } from './scenarios.js';
 
 const DAEMON = fileURLToPath(new URL('../daemon/vmhostd.js', import.meta.url));
 const GUEST = fileURLToPath(new URL('../../guest/vmguest.elf', import.meta.url));
@@ -27,9 +27,9 @@ export async function startPair(
   { ramMib, load }: Scenario,
   dir: string,
   onSpawn: (vm: VmProcess) => void,
-  sourceArgs: readonly string[] = [],
+  { heartbeatMs, sourceArgs = [] }: { readonly heartbeatMs: number; readonly sourceArgs?: readonly string[] },
 ): Promise<{ source: VmProcess; destination: VmProcess }> {
-  const machine = ['-m', `${ramMib}`, '-kernel', GUEST, '-append', `${load} hb=${HEARTBEAT_MS}`];
+  const machine = ['-m', `${ramMib}`, '-kernel', GUEST, '-append', `${load} hb=${heartbeatMs}`];
   const [command, first] =
     host === 'vmhostd'
       ? [process.execPath, [DAEMON]]

@@ -38,10 +38,16 @@ export interface MeasureOptions {
  */
 export async function measure(host: HostName, scenario: Scenario, options: MeasureOptions): Promise<Figures> {
   const vms: VmProcess[] = [];
-  const { source, destination } = await startPair(host, scenario, options.dir, (vm) => {
-    vms.push(vm);
-    options.onSpawn(vm);
-  });
+  const { source, destination } = await startPair(
+    host,
+    scenario,
+    options.dir,
+    (vm) => {
+      vms.push(vm);
+      options.onSpawn(vm);
+    },
+    { heartbeatMs: HEARTBEAT_MS },
+  );
   try {
     const lost = Promise.race([source.lost, destination.lost]);
     return await Promise.race([migrate(host, scenario, source, destination, options), lost]);

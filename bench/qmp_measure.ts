@@ -15,6 +15,8 @@ import type { Scenario } from './scenarios.js';
 const BUSY_CLIENTS = fileURLToPath(new URL('./busy_clients.js', import.meta.url));
 /** Between two questions of the client whose time is taken: a poller that is in a hurry. */
 const POLL_MS = 4;
+/** Only to see the guest's pace: a guest that prints more often takes time from what is measured. */
+const HEARTBEAT_MS = 200;
 /** Slow enough that the migration outlasts what is measured during it. */
 const BYTES_PER_SECOND = 24 * 2 ** 20;
 
@@ -60,7 +62,10 @@ export async function measureQmp(host: HostName, scenario: Scenario, options: Qm
     vms.push(vm);
     options.onSpawn(vm);
   };
-  const { source, destination } = await startPair(host, scenario, options.dir, onSpawn, sockets);
+  const { source, destination } = await startPair(host, scenario, options.dir, onSpawn, {
+    heartbeatMs: HEARTBEAT_MS,
+    sourceArgs: sockets,
+  });
   try {
     const lost = Promise.race([source.lost, destination.lost]);
     return await Promise.race([phases(host, scenario, source, destination, paths, options), lost]);

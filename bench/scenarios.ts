@@ -10,7 +10,7 @@ export interface Scenario {
   readonly ready: RegExp;
 }
 
-/** Milliseconds between two heartbeats: how finely the guest's own standstill is seen. */
+/** Milliseconds between two heartbeats of these: how finely the guest's own standstill is seen. */
 export const HEARTBEAT_MS = 10;
 
 export const SCENARIOS: readonly Scenario[] = [
