@@ -1,7 +1,7 @@
 /** The file that holds the process id: locked while the daemon lives, removed when it ends. */
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { strerror } from '../kvm/errors.js';
+import { causeOf, strerror } from '../kvm/errors.js';
 import { lockFile } from '../kvm/file_lock.js';
 
 export class Pidfile implements Disposable {
@@ -45,7 +45,7 @@ function open(path: string): number {
   try {
     return openSync(path, constants.O_CREAT | constants.O_RDWR, 0o600);
   } catch (error) {
-    throw failed((error as Error).message);
+    throw failed(`Could not create '${path}': ${causeOf(error)}`);
   }
 }
 

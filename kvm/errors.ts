@@ -17,6 +17,13 @@ export function strerror(errno: number): string {
   return libc.strerror(errno);
 }
 
+/** Why a call failed, ours or Node's: its errno in the C library's words, or the error's own message where it has none. */
+export function causeOf(error: unknown): string {
+  const { errno, message } = error as { errno?: number; message: string };
+  // Node's are negative.
+  return errno === undefined ? message : strerror(Math.abs(errno));
+}
+
 /** A system call that failed: which, with what errno, and on what. */
 export class SysError extends Error {
   readonly syscall: string;

@@ -1,14 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
-import { getSystemErrorMap } from 'node:util';
+import { causeOf } from '../../kvm/errors.js';
 import { BootError } from './boot_error.js';
 import type { BootMemory } from './boot_memory.js';
-
-/** The text of an errno as strerror(3) gives it, or the error's own message. */
-function reason(error: unknown): string {
-  const { errno, message } = error as NodeJS.ErrnoException;
-  const text = errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1];
-  return text === undefined ? message : text.charAt(0).toUpperCase() + text.slice(1);
-}
 
 /** A kernel or initrd, open for reading. It owns its fd. Every failure is a BootError that names the file. */
 export class ImageFile implements Disposable {
@@ -33,7 +26,7 @@ export class ImageFile implements Disposable {
       // O_NONBLOCK: a FIFO without a writer would block the open for ever. libuv adds O_CLOEXEC.
       fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
     } catch (error) {
-      throw new BootError(`could not open ${what}: ${reason(error)}`);
+      throw new BootError(`could not open ${what}: ${causeOf(error)}`);
     }
     try {
       const stat = fstatSync(fd);
@@ -43,7 +36,7 @@ export class ImageFile implements Disposable {
       return new ImageFile(path, what, fd, stat.size);
     } catch (error) {
       closeSync(fd);
-      throw error instanceof BootError ? error : new BootError(`could not read ${what}: ${reason(error)}`);
+      throw error instanceof BootError ? error : new BootError(`could not read ${what}: ${causeOf(error)}`);
     }
   }
 
@@ -57,7 +50,7 @@ export class ImageFile implements Disposable {
       try {
         n = readSync(this.#fd, bytes, done, byteLength - done, offset + done);
       } catch (error) {
-        throw new BootError(`could not read ${this.what}: ${reason(error)}`);
+        throw new BootError(`could not read ${this.what}: ${causeOf(error)}`);
       }
       if (n === 0) {
         throw new BootError(`could not read ${this.what}: it was truncated while it was read`);
@@ -91,7 +84,7 @@ export class ImageFile implements Disposable {
     try {
       memory.loadFile(this.#fd, offset, gpa, byteLength);
     } catch (error) {
-      throw new BootError(`could not read ${this.what}: ${reason(error)}`, { cause: error });
+      throw new BootError(`could not read ${this.what}: ${causeOf(error)}`, { cause: error });
     }
   }
 

@@ -1,6 +1,7 @@
 /** Chardevs that only take: files, and nothing at all. */
 import { type FileHandle, open } from 'node:fs/promises';
 import { Duplex } from 'node:stream';
+import { causeOf } from '../../kvm/errors.js';
 import type { OpenSource } from './source.js';
 
 /**
@@ -35,7 +36,10 @@ export class FileStream extends Duplex {
 /** A file that is emptied first, unless `append`. */
 export function openFile(path: string, append: boolean): OpenSource {
   return async (offer) => {
-    offer(new FileStream(await open(path, append ? 'a' : 'w')));
+    const file = await open(path, append ? 'a' : 'w').catch((error: Error) => {
+      throw new Error(`Could not open '${path}': ${causeOf(error)}`, { cause: error });
+    });
+    offer(new FileStream(file));
     return { filename: () => 'file', close: () => undefined };
   };
 }

@@ -1,6 +1,7 @@
 /** Chardevs of two fds, one for each direction: standard input and output, FIFOs. */
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { isatty } from 'node:tty';
+import { causeOf } from '../../kvm/errors.js';
 import { openStandard } from '../../kvm/standard_fds.js';
 import { fileIo, socketIo } from '../sockets/fd_io.js';
 import { FdStream } from '../sockets/fd_stream.js';
@@ -67,7 +68,11 @@ export function openPipe(path: string): OpenSource {
         throw error;
       }
     } catch {
-      input = open(path);
+      try {
+        input = open(path);
+      } catch (error) {
+        throw new Error(`Could not open '${path}': ${causeOf(error)}`, { cause: error });
+      }
       output = input;
     }
     offer(new FdStream({ input, output }, fileIo));

@@ -1,6 +1,6 @@
 /** Connections to sockets of others. */
 import { closeSync } from 'node:fs';
-import { type SysError, strerror } from '../../kvm/errors.js';
+import { causeOf, strerror } from '../../kvm/errors.js';
 import { FdWatcher } from '../../kvm/fd_watcher_unsafe.js';
 import { finishConnect, type SocketAddress, setNoDelay, startConnect } from '../../kvm/sockets.js';
 import { FdStream } from './fd_stream.js';
@@ -13,10 +13,7 @@ export async function connectTo(address: SocketAddress): Promise<FdStream> {
 /** The same, as an fd, which is the caller's. */
 export async function connectFd(address: SocketAddress): Promise<number> {
   const name = address.kind === 'unix' ? address.path : `${address.host}:${address.port}`;
-  const failed = (error: unknown) => {
-    const { errno, message } = error as SysError;
-    return new Error(`Failed to connect to '${name}': ${errno === undefined ? message : strerror(errno)}`);
-  };
+  const failed = (error: unknown) => new Error(`Failed to connect to '${name}': ${causeOf(error)}`);
   let fd: number;
   try {
     fd = startConnect(address);

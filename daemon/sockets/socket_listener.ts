@@ -1,7 +1,7 @@
 /** Listening sockets whose connections can pass file descriptors. */
 import { closeSync, rmSync } from 'node:fs';
 import { resolve as resolvePath } from 'node:path';
-import { type SysError, strerror } from '../../kvm/errors.js';
+import { causeOf } from '../../kvm/errors.js';
 import { FdWatcher } from '../../kvm/fd_watcher_unsafe.js';
 import { acceptFrom, listenOn, localAddress, type SocketAddress, setNoDelay, socketRole } from '../../kvm/sockets.js';
 import { FdStream } from './fd_stream.js';
@@ -85,7 +85,7 @@ export class SocketListener implements Disposable {
     try {
       role = socketRole(fd);
     } catch (error) {
-      throw failed(strerror((error as SysError).errno));
+      throw failed(causeOf(error));
     }
     if (role !== 'listening')
       throw failed(role === undefined ? 'it is no stream socket' : 'it is a socket that does not listen');
@@ -99,8 +99,7 @@ export class SocketListener implements Disposable {
       return new SocketListener(fd, path, events);
     } catch (error) {
       if (fd !== undefined) closeSync(fd);
-      const { errno, message } = error as SysError;
-      throw failed(errno === undefined ? message : strerror(errno));
+      throw failed(causeOf(error));
     }
   }
 

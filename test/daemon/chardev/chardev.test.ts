@@ -135,6 +135,12 @@ t.test('wait=on opens once somebody is connected', async (t) => {
   await chardev.close();
 });
 
+t.test('a file and a FIFO that cannot be opened are told by name, in the words of the C library', async (t) => {
+  const message = `Could not open '/nonexistent/x': No such file or directory`;
+  await t.rejects(openChardev({ kind: 'file', path: '/nonexistent/x', append: false }), { message });
+  await t.rejects(openChardev({ kind: 'pipe', path: '/nonexistent/x' }), { message });
+});
+
 t.test('a connecting socket needs somebody there', async (t) => {
   const path = join(directory(t), 's');
   await t.rejects(openChardev({ kind: 'socket', address: { kind: 'unix', path }, server: false, wait: false }), {
