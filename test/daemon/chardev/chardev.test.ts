@@ -63,8 +63,7 @@ t.test('a file is emptied first and holds what was written; one that cannot be o
   await file.close();
   t.equal(readFileSync(path, 'utf8'), 'newer');
   await t.rejects(openChardev({ kind: 'file', path: '/nonexistent/f', append: false }), {
-    code: 'ENOENT',
-    message: /\/nonexistent\/f/,
+    message: "Could not open '/nonexistent/f': No such file or directory",
   });
 });
 
@@ -135,10 +134,10 @@ t.test('wait=on opens once somebody is connected', async (t) => {
   await chardev.close();
 });
 
-t.test('a file and a FIFO that cannot be opened are told by name, in the words of the C library', async (t) => {
-  const message = `Could not open '/nonexistent/x': No such file or directory`;
-  await t.rejects(openChardev({ kind: 'file', path: '/nonexistent/x', append: false }), { message });
-  await t.rejects(openChardev({ kind: 'pipe', path: '/nonexistent/x' }), { message });
+t.test('a FIFO that is not there is told by name', async (t) => {
+  await t.rejects(openChardev({ kind: 'pipe', path: '/nonexistent/x' }), {
+    message: "Could not open '/nonexistent/x': No such file or directory",
+  });
 });
 
 t.test('a connecting socket needs somebody there', async (t) => {
