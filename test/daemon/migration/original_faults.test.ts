@@ -52,12 +52,16 @@ t.test('settings persist over a failed, a cancelled and a completed migration', 
   await source.qmp.execute('migrate_cancel');
   t.equal((await end).status, 'cancelled');
 
-  t.same(await source.qmp.execute('query-migrate-parameters'), { 'max-bandwidth': 4 * MiB, 'downtime-limit': 123 });
+  t.match(await source.qmp.execute('query-migrate-parameters'), { 'max-bandwidth': 4 * MiB, 'downtime-limit': 123 });
   await source.qmp.execute('migrate-set-parameters', { 'max-bandwidth': 0 });
   const info = await migrate(source, uri);
   t.equal(info.status, 'completed');
   t.match(mplm(info), { policy: 'mplm', ...settings }, 'after a cancelled one');
-  t.match(await source.qmp.execute('query-migrate-capabilities'), [{ capability: 'events', state: true }]);
+  const on = (await source.qmp.execute('query-migrate-capabilities')).filter(({ state }) => state);
+  t.same(
+    on.map(({ capability }) => capability),
+    ['events'],
+  );
 
   await destination.line(/^HB /);
   await source.qmp.execute('cont');
