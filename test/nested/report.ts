@@ -6,23 +6,8 @@ export class Report {
   #failed = 0;
   readonly #print: (line: string) => void;
 
-  readonly #before: number;
-
-  /** @param before checks that were counted elsewhere: numbers go on from there */
-  constructor(print: (line: string) => void, before = 0) {
+  constructor(print: (line: string) => void) {
     this.#print = print;
-    this.#before = before;
-  }
-
-  get count(): number {
-    return this.#before + this.#passed + this.#failed;
-  }
-
-  /** Takes over the checks of another report, and what it printed. */
-  add(other: Report, lines: readonly string[]): void {
-    for (const line of lines) this.#print(line);
-    this.#passed += other.#passed;
-    this.#failed += other.#failed;
   }
 
   get failed(): number {
@@ -43,7 +28,7 @@ export class Report {
     }
     if (failure === undefined) this.#passed++;
     else this.#failed++;
-    this.#print(`${failure === undefined ? 'ok' : 'not ok'} ${this.count} - ${title}`);
+    this.#print(`${failure === undefined ? 'ok' : 'not ok'} ${this.#passed + this.#failed} - ${title}`);
     this.note(`${((performance.now() - startedMs) / 1000).toFixed(1)} s`);
     if (failure !== undefined) this.note(`${failure}\n${diagnose()}`);
     return failure === undefined;
@@ -56,7 +41,7 @@ export class Report {
 
   /** Prints the plan and the closing line. */
   end(): void {
-    this.#print(`1..${this.count}`);
+    this.#print(`1..${this.#passed + this.#failed}`);
     this.#print(`${this.#passed} passed, ${this.#failed} failed`);
   }
 }
